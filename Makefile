@@ -1,0 +1,161 @@
+# Build, test, bench and install. Sources and tests are found, never listed.
+#
+#   make                    library and program, in build/release
+#   make test               installs what is missing, builds, runs the tests
+#   make MODE=asan FOLDERS="support data" check     one mode, some folders of tests/
+#   make MODULES="support tensor" check             only these modules of src/, and their tests
+#   BUILD=DIR               another build folder;  V=1 shows the commands
+
+MODE ?= release
+Q := $(if $(V),,@)
+BUILD ?= build
+B := $(BUILD)/$(MODE)
+PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^\#define CF_VERSION "\(.*\)"/\1/p' include/crossframe/support.h)
+
+# ---- what runs where: folders of tests/, "all" for each of them --------------------------------
+TEST_PLAN ?= release:all f64:autograd
+ASAN_QUICK ?= support autograd data models
+TEST_SECONDS ?= 300# longest one test program may take
+BENCH_ARGS ?=
+FUZZ_SECONDS ?= 60
+
+# ---- libraries: the OpenMP build of OpenBLAS, also where another build is the system's default --
+PACKAGES := hdf5 libpng zlib yaml-0.1 libcjson openblas libpcre2-8 libutf8proc
+OPENBLAS := $(patsubst %/libopenblas.so,%,$(firstword $(wildcard /usr/lib/*/openblas-openmp/libopenblas.so)))
+PKG := $(if $(OPENBLAS),PKG_CONFIG_PATH=$(OPENBLAS)/pkgconfig:$$PKG_CONFIG_PATH) pkg-config
+PKG_CFLAGS := $(shell $(PKG) --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG) --libs $(PACKAGES) 2>/dev/null)
+LIBS = $(PKG_LIBS) $(if $(OPENBLAS),-Wl,-rpath,$(OPENBLAS)) -lm
+
+# ---- flags: no -ffast-math, it deletes NaN checks; only the kernels may contract to FMA ---------
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+release := -O3 $(if $(ARCH),-march=$(ARCH))
+f64 := -O2 -DCF_REAL=double
+asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+        -DCF_ARENA_MALLOC
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE $(PKG_CFLAGS) -MMD -MP
+FLAGS = -std=c11 -g -fopenmp -fno-math-errno -ffp-contract=$(or $(CONTRACT),off) $(WARN) -Werror \
+        $($(MODE)) $(CFLAGS)
+$(B)/src/tensor/%.o $(B)/src/autograd/%.o: CONTRACT := fast
+$(B)/tests/%.o: CPPFLAGS += -Itests
+
+# ---- sources -----------------------------------------------------------------------------------
+MODULES ?= $(filter-out cli,$(notdir $(patsubst %/,%,$(wildcard src/*/))))
+SRC := $(sort $(shell find $(MODULES:%=src/%) -name '*.c'))
+CLI := $(wildcard src/cli/*.c)
+FOLDERS ?= $(if $(filter file,$(origin MODULES)),all,$(MODULES))
+TEST_ROOTS := $(if $(filter all,$(FOLDERS)),tests,$(wildcard $(FOLDERS:%=tests/%)))
+TESTS := $(sort $(shell find $(TEST_ROOTS) -name 'test_*.c' 2>/dev/null))
+BENCHES := $(sort $(wildcard bench/bench_*.c))
+FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+
+OBJ := $(SRC:%.c=$(B)/%.o)
+LIB := $(B)/libcrossframe.a
+PROGRAM := $(if $(and $(wildcard src/cli/main.c),$(filter file,$(origin MODULES))),$(B)/crossframe)
+TEST_PROGRAMS := $(TESTS:%.c=$(B)/%)
+BENCH_PROGRAMS := $(BENCHES:%.c=$(B)/%)
+FUZZ_PROGRAMS := $(FUZZERS:%.c=$(B)/%)
+
+.PHONY: all tests check test test-full bench f64 asan asan-quick lint fuzz demo install clean deps
+.SECONDARY:
+.SECONDEXPANSION:
+
+all: $(LIB) $(PROGRAM)
+tests: all $(TEST_PROGRAMS) $(if $(filter all,$(FOLDERS)),$(FUZZ_PROGRAMS))
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC $@")
+	$(Q)$(CC) $(CPPFLAGS) $(FLAGS) -c -o $@ $<
+
+# The list changes when a source comes or goes: then the library is made anew.
+$(B)/objects: FORCE
+	@mkdir -p $(@D)
+	@echo '$(OBJ)' | cmp -s - $@ || echo '$(OBJ)' >$@
+FORCE:
+
+$(LIB): $(OBJ) $(B)/objects
+	@rm -f $@
+	$(if $(Q),@echo "  AR $@")
+	$(Q)$(AR) rcs $@ $(OBJ)
+
+$(B)/crossframe: $(CLI:%.c=$(B)/%.o) $(LIB)
+	$(if $(Q),@echo "  LD $@")
+	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS)
+
+# A test is one program; what its folder holds beside tests is linked with each of them.
+helpers = $(patsubst %.c,$(B)/%.o,$(filter-out $(1)/test_%,$(wildcard $(1)/*.c)))
+$(TEST_PROGRAMS): $(B)/%: $(B)/%.o $$(call helpers,$$(patsubst %/,%,$$(dir $$*))) $(LIB)
+	$(if $(Q),@echo "  LD $@")
+	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) -lcmocka $(LIBS)
+
+$(BENCH_PROGRAMS): $(B)/%: $(B)/%.o $(LIB)
+	$(if $(Q),@echo "  LD $@")
+	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS)
+
+# A fuzz target defines LLVMFuzzerTestOneInput; fuzz_main.c feeds it files, or mutations of them.
+$(FUZZ_PROGRAMS): $(B)/%: $(B)/%.o $(B)/tests/support/fuzz_main.o $(LIB)
+	$(if $(Q),@echo "  LD $@")
+	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS)
+
+# ---- tests -------------------------------------------------------------------------------------
+# Each step is a new make: pkg-config is asked after the packages are there.
+JOBS ?= $(shell nproc)
+STEP = $(MAKE) --no-print-directory -j$(JOBS)
+
+deps:
+	@scripts/install-deps
+
+check: tests
+	@BUILD=$(BUILD) TEST_SECONDS=$(TEST_SECONDS) scripts/run-tests $(MODE):$(subst $() ,$(comma),$(strip $(FOLDERS)))
+comma := ,
+
+plan_mode = $(firstword $(subst :, ,$(1)))
+plan_folders = $(subst $(comma), ,$(lastword $(subst :, ,$(1))))
+run_plan = $(foreach p,$(1),$(STEP) MODE=$(call plan_mode,$(p)) FOLDERS="$(call plan_folders,$(p))" tests && ) \
+	BUILD=$(BUILD) TEST_SECONDS=$(TEST_SECONDS) scripts/run-tests $(1)
+
+test: deps
+	@$(call run_plan,$(TEST_PLAN))
+
+test-full: deps
+	@export CF_TEST_FULL=1 TEST_SECONDS=3600; $(call run_plan,release:all f64:all asan:all)
+
+f64 asan: deps
+	@$(call run_plan,$@:all)
+
+asan-quick: deps
+	@$(call run_plan,asan:$(subst $() ,$(comma),$(strip $(ASAN_QUICK))))
+
+lint:
+	@scripts/lint
+
+bench: $(BENCH_PROGRAMS)
+	@for b in $(BENCH_PROGRAMS); do $$b $(BENCH_ARGS) || exit 1; done
+
+fuzz: deps
+	@$(STEP) MODE=asan fuzz-run
+fuzz-run: $(FUZZ_PROGRAMS)
+	@for f in $(FUZZ_PROGRAMS); do name=$${f##*/fuzz_}; \
+	    $$f --seconds $(FUZZ_SECONDS) $(wildcard tests/fuzz/corpus)/$$name || exit 1; done
+.PHONY: fuzz-run FORCE
+
+demo: deps
+	@$(STEP) all
+	@scripts/demo $(B)/crossframe
+
+# ---- install -----------------------------------------------------------------------------------
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/crossframe \
+	    $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	$(if $(PROGRAM),install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/)
+	install -m 644 include/crossframe/*.h $(DESTDIR)$(PREFIX)/include/crossframe/
+	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' \
+	    crossframe.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/crossframe.pc
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

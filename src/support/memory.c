@@ -1,0 +1,139 @@
+/* memory: aligned, counted heap blocks that can be made to fail, and strings made of them.
+ *
+ * Each block carries its size in the CF_ALIGN bytes before it, so that cf_free needs no size and the
+ * block itself stays aligned. The block's end is the end of the malloc'ed range: nothing is rounded
+ * up, so the address sanitiser sees the first byte past it. */
+#include "crossframe/support.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static atomic_size_t n_allocations, bytes_now, bytes_peak, fail_at;
+
+static char *block_start(void *p) { return (char *)p - CF_ALIGN; }
+
+static size_t block_size(void *p)
+{
+    size_t size;
+    memcpy(&size, block_start(p), sizeof size);
+    return size;
+}
+
+bool cf_memory_should_fail(void)
+{
+    size_t n = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    while (n > 0 && !atomic_compare_exchange_weak(&fail_at, &n, n - 1)) continue;
+    return n == 1;
+}
+
+static void count_bytes(size_t size)
+{
+    size_t now = atomic_fetch_add(&bytes_now, size) + size;
+    size_t peak = atomic_load(&bytes_peak);
+    while (peak < now && !atomic_compare_exchange_weak(&bytes_peak, &peak, now)) continue;
+}
+
+static cf_status allocate(void **out, size_t count, size_t size)
+{
+    size_t bytes;
+    CF_TRY(cf_mul_size(&bytes, count, size));
+    void *start = NULL;
+    if (cf_memory_should_fail() || bytes > SIZE_MAX - CF_ALIGN ||
+        posix_memalign(&start, CF_ALIGN, CF_ALIGN + bytes) != 0)
+        return CF_FAIL(CF_ENOMEM, "out of memory for %zu bytes", bytes);
+    memcpy(start, &bytes, sizeof bytes);
+    atomic_fetch_add(&n_allocations, 1);
+    count_bytes(bytes);
+    *out = (char *)start + CF_ALIGN;
+    return CF_OK;
+}
+
+/* The public functions take `void *out` for a pointer to a pointer of any type: memcpy is the one
+ * way to store through it that the aliasing rules allow. */
+static void store_pointer(void *out, void *p) { memcpy(out, &p, sizeof p); }
+
+cf_status cf_mul_size(size_t *out, size_t a, size_t b)
+{
+    if (__builtin_mul_overflow(a, b, out))
+        return CF_FAIL(CF_ENOMEM, "%zu times %zu bytes is more than can be addressed", a, b);
+    return CF_OK;
+}
+
+cf_status cf_alloc(void *out, size_t count, size_t size)
+{
+    void *p;
+    CF_TRY(allocate(&p, count, size));
+    store_pointer(out, p);
+    return CF_OK;
+}
+
+cf_status cf_alloc_zero(void *out, size_t count, size_t size)
+{
+    void *p;
+    CF_TRY(allocate(&p, count, size));
+    memset(p, 0, block_size(p));
+    store_pointer(out, p);
+    return CF_OK;
+}
+
+cf_status cf_realloc(void *inout, size_t count, size_t size)
+{
+    void *old, *p;
+    memcpy(&old, inout, sizeof old);
+    CF_TRY(allocate(&p, count, size));
+    if (old) {
+        size_t before = block_size(old), after = block_size(p);
+        memcpy(p, old, before < after ? before : after);
+        cf_free(old);
+    }
+    store_pointer(inout, p);
+    return CF_OK;
+}
+
+void cf_free(void *p)
+{
+    if (!p) return;
+    atomic_fetch_sub(&bytes_now, block_size(p));
+    free(block_start(p));
+}
+
+cf_status cf_strdup(char **out, const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *copy;
+    CF_TRY(cf_alloc(&copy, n, 1));
+    memcpy(copy, s, n);
+    *out = copy;
+    return CF_OK;
+}
+
+cf_status cf_format(char **out, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    CF_ASSERT(n >= 0);
+    char *text;
+    cf_status status = cf_alloc(&text, (size_t)n + 1, 1);
+    if (status == CF_OK) {
+        vsnprintf(text, (size_t)n + 1, format, again);
+        *out = text;
+    }
+    va_end(again);
+    return status;
+}
+
+cf_memory_stats cf_memory_stats_get(void)
+{
+    return (cf_memory_stats){ .allocations = atomic_load(&n_allocations),
+                              .bytes_now = atomic_load(&bytes_now),
+                              .bytes_peak = atomic_load(&bytes_peak) };
+}
+
+void cf_memory_fail_at(size_t n) { atomic_store(&fail_at, n); }
