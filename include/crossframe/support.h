@@ -118,6 +118,8 @@ void cf_arena_free(cf_arena *a);
 cf_status cf_arena_push(cf_arena *a, void *out, size_t count, size_t size);
 cf_arena_mark_t cf_arena_mark(const cf_arena *a);
 void cf_arena_rewind(cf_arena *a, cf_arena_mark_t mark); /* everything pushed after mark is gone */
+/* Rewinds to mark but keeps one block pushed after it (p, bytes), moved down to the mark; its new place. */
+void *cf_arena_keep(cf_arena *a, cf_arena_mark_t mark, void *p, size_t bytes);
 size_t cf_arena_used(const cf_arena *a);                 /* bytes in use */
 size_t cf_arena_peak(const cf_arena *a);                 /* most bytes ever in use */
 

@@ -56,6 +56,20 @@ static void give_back(cf_arena *a, size_t mark)
     }
 }
 
+/* Takes p's block out of the list, gives the rest back, and puts p's block at the mark. */
+static void *move_down(cf_arena *a, size_t mark, void *p, size_t bytes)
+{
+    (void)bytes;
+    block *kept = (block *)p - 1;
+    block **link = &a->newest;
+    while (*link != kept) link = &(*link)->older;
+    *link = kept->older;
+    give_back(a, mark);
+    *kept = (block){ .older = a->newest, .offset = mark };
+    a->newest = kept;
+    return p;
+}
+
 static void release(cf_arena *a) { (void)a; }
 
 #else
@@ -88,6 +102,11 @@ static void give_back(cf_arena *a, size_t mark)
 {
     (void)a;
     (void)mark;
+}
+
+static void *move_down(cf_arena *a, size_t mark, void *p, size_t bytes)
+{
+    return memmove(a->base + mark, p, bytes);
 }
 
 static void release(cf_arena *a) { munmap(a->base, a->limit); }
@@ -144,6 +163,14 @@ void cf_arena_rewind(cf_arena *a, cf_arena_mark_t mark)
     CF_ASSERT(mark <= a->used);
     give_back(a, mark);
     a->used = mark;
+}
+
+void *cf_arena_keep(cf_arena *a, cf_arena_mark_t mark, void *p, size_t bytes)
+{
+    CF_ASSERT(mark <= a->used);
+    void *place = move_down(a, mark, p, bytes);
+    a->used = mark + ((bytes + CF_ALIGN - 1) & ~(size_t)(CF_ALIGN - 1));
+    return place;
 }
 
 size_t cf_arena_used(const cf_arena *a) { return a->used; }

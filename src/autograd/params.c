@@ -1,0 +1,140 @@
+/* Parameters: named tensors in two aligned blocks, so that the update, clipping and saving of what is
+ * trained are single loops. Every tensor starts on a 64-byte boundary; the padding stays zero. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "crossframe/autograd.h"
+
+struct cf_params {
+    cf_param **items;
+    size_t count, room;
+    cf_real *weights, *grads, *frozen;
+    size_t n_trainable;
+};
+
+cf_status cf_params_new(cf_params **out) { return cf_alloc_zero(out, 1, sizeof **out); }
+
+void cf_params_free(cf_params *p)
+{
+    if (!p) return;
+    for (size_t i = 0; i < p->count; i++) {
+        cf_free((char *)(uintptr_t)p->items[i]->tensor.name);
+        cf_free(p->items[i]);
+    }
+    cf_free(p->items);
+    cf_free(p->weights);
+    cf_free(p->grads);
+    cf_free(p->frozen);
+    cf_free(p);
+}
+
+cf_status cf_params_add(cf_tensor **out, cf_params *p, cf_init init, cf_shape shape,
+                        const char *name_format, ...)
+{
+    char name[256];
+    va_list args;
+    va_start(args, name_format);
+    vsnprintf(name, sizeof name, name_format, args);
+    va_end(args);
+    CF_ASSERT(!cf_params_find(p, name) && !p->weights && !p->frozen);
+    if (p->count == p->room) {
+        size_t room = p->room ? 2 * p->room : 64;
+        CF_TRY(cf_realloc(&p->items, room, sizeof *p->items));
+        p->room = room;
+    }
+    cf_param *q = NULL;
+    char *copy = NULL;
+    CF_TRY(cf_alloc_zero(&q, 1, sizeof *q));
+    cf_status status = cf_strdup(&copy, name);
+    if (status != CF_OK) {
+        cf_free(q);
+        return status;
+    }
+    q->init = init;
+    q->tensor = (cf_tensor){
+        .shape = shape, .n = cf_shape_count(&shape), .is_leaf = true, .name = copy
+    };
+    p->items[p->count++] = q;
+    *out = &q->tensor;
+    return CF_OK;
+}
+
+static size_t padded(size_t n)
+{
+    size_t unit = CF_ALIGN / sizeof(cf_real);
+    return (n + unit - 1) / unit * unit;
+}
+
+cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user)
+{
+    size_t n[2] = { 0, 0 }; /* frozen, trainable */
+    for (size_t i = 0; i < p->count; i++) {
+        cf_param *q = p->items[i];
+        q->trainable = !trainable || trainable(q->tensor.name, user);
+        q->start = n[q->trainable];
+        n[q->trainable] += padded(q->tensor.n);
+    }
+    CF_TRY(cf_alloc_zero(&p->frozen, n[0], sizeof(cf_real)));
+    CF_TRY(cf_alloc_zero(&p->weights, n[1], sizeof(cf_real)));
+    CF_TRY(cf_alloc_zero(&p->grads, n[1], sizeof(cf_real)));
+    p->n_trainable = n[1];
+    for (size_t i = 0; i < p->count; i++) {
+        cf_param *q = p->items[i];
+        q->tensor.needs_grad = q->trainable;
+        q->tensor.data = (q->trainable ? p->weights : p->frozen) + q->start;
+        q->tensor.grad = q->trainable ? p->grads + q->start : NULL;
+    }
+    return CF_OK;
+}
+
+void cf_params_init_one(cf_param *q, uint64_t seed)
+{
+    const char *name = q->tensor.name;
+    cf_rng r = cf_rng_make(seed, CF_RNG_INIT, 0, cf_hash64(name, strlen(name)));
+    double v = q->init.value;
+    for (size_t i = 0; i < q->tensor.n; i++) {
+        switch (q->init.kind) {
+        case CF_INIT_CONSTANT: q->tensor.data[i] = (cf_real)v; break;
+        case CF_INIT_NORMAL: q->tensor.data[i] = (cf_real)(v * cf_rng_normal(&r)); break;
+        case CF_INIT_UNIFORM:
+            q->tensor.data[i] = (cf_real)(v * (2 * cf_rng_uniform(&r) - 1));
+            break;
+        }
+    }
+}
+
+void cf_params_init(cf_params *p, uint64_t seed)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < p->count; i++) cf_params_init_one(p->items[i], seed);
+}
+
+size_t cf_params_count(const cf_params *p) { return p->count; }
+
+cf_param *cf_params_get(const cf_params *p, size_t i) { return p->items[i]; }
+
+cf_param *cf_params_find(const cf_params *p, const char *name)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (strcmp(p->items[i]->tensor.name, name) == 0) return p->items[i];
+    return NULL;
+}
+
+cf_real *cf_params_weights(const cf_params *p, size_t *n)
+{
+    if (n) *n = p->n_trainable;
+    return p->weights;
+}
+
+cf_real *cf_params_grads(const cf_params *p) { return p->grads; }
+
+void cf_params_zero_grads(cf_params *p) { cf_vec_zero(p->grads, p->n_trainable); }
+
+size_t cf_params_numbers(const cf_params *p, bool trainable_only)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->count; i++)
+        if (!trainable_only || p->items[i]->trainable) n += p->items[i]->tensor.n;
+    return n;
+}

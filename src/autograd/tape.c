@@ -1,0 +1,391 @@
+/* The tape: runs operations as they are called, remembers what backward needs, and walks back.
+ *
+ * Memory of one operation in the value arena: the output tensor, its data, the kept values and the
+ * node stay until reset (or until the surrounding segment ends); scratch is given back at once.
+ * Gradients of intermediates live in the gradient arena behind a free list (see pool.c). */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tape.h"
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+cf_status cf_tape_new(cf_tape **out, const cf_tape_options *options)
+{
+    size_t limit = options ? options->limit_bytes : 0;
+    cf_status status = CF_OK;
+    cf_tape *t = NULL;
+    CF_TRY(cf_alloc_zero(&t, 1, sizeof *t));
+    t->record = true;
+    CF_GO(cf_arena_new(&t->values, "activation", limit));
+    CF_GO(cf_arena_new(&t->pool.arena, "gradient", limit));
+    *out = t;
+    return CF_OK;
+done:
+    cf_tape_free(t);
+    return status;
+}
+
+void cf_tape_free(cf_tape *t)
+{
+    if (!t) return;
+    cf_arena_free(t->values);
+    cf_arena_free(t->pool.arena);
+    cf_free(t);
+}
+
+void cf_tape_reset(cf_tape *t)
+{
+    cf_arena_rewind(t->values, 0);
+    cf_pool_reset(&t->pool);
+    t->last = NULL;
+    t->status = CF_OK;
+    t->flop = 0;
+}
+
+cf_status cf_tape_status(const cf_tape *t) { return t->status; }
+
+cf_tensor *cf_tape_fail(cf_tape *t, cf_status code, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (t->status == CF_OK) t->status = cf_fail(code, "%s", line);
+    return NULL;
+}
+
+bool cf_tape_record(cf_tape *t, bool on)
+{
+    bool before = t->record;
+    t->record = on;
+    return before;
+}
+
+bool cf_tape_recording(const cf_tape *t) { return t->record; }
+
+cf_tape_stats cf_tape_stats_get(const cf_tape *t)
+{
+    return (cf_tape_stats){ .activation_peak = cf_arena_peak(t->values),
+                            .gradient_peak = cf_arena_peak(t->pool.arena),
+                            .flop = t->flop };
+}
+
+/* ---- profile ----------------------------------------------------------------------------------- */
+
+void cf_tape_profile(cf_tape *t, bool on)
+{
+    t->profiling = on;
+    if (on) t->n_profile = 0;
+}
+
+size_t cf_tape_profile_get(const cf_tape *t, cf_tape_profile_row *rows, size_t max)
+{
+    for (size_t i = 0; i < t->n_profile && i < max; i++) rows[i] = t->profile[i];
+    return t->n_profile;
+}
+
+static cf_tape_profile_row *profile_row(cf_tape *t, const char *family)
+{
+    for (size_t i = 0; i < t->n_profile; i++)
+        if (strcmp(t->profile[i].family, family) == 0) return &t->profile[i];
+    CF_ASSERT(t->n_profile < CF_PROFILE_ROWS);
+    cf_tape_profile_row *row = &t->profile[t->n_profile++];
+    *row = (cf_tape_profile_row){ .family = family };
+    return row;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------- */
+
+void *cf_tape_push(cf_tape *t, size_t count, size_t size)
+{
+    void *p = NULL;
+    if (t->status != CF_OK) return NULL;
+    t->status = cf_arena_push(t->values, &p, count, size);
+    return t->status == CF_OK ? p : NULL;
+}
+
+cf_tensor *cf_tensor_new(cf_tape *t, cf_shape shape)
+{
+    cf_tensor *x = cf_tape_push(t, 1, sizeof *x);
+    if (!x) return NULL;
+    *x = (cf_tensor){ .shape = shape, .n = cf_shape_count(&shape), .is_leaf = true };
+    x->data = cf_tape_push(t, x->n, sizeof(cf_real));
+    return x->data ? x : NULL;
+}
+
+cf_tensor *cf_tensor_input(cf_tape *t, cf_shape shape, const cf_real *data, bool needs_grad)
+{
+    cf_tensor *x = cf_tape_push(t, 1, sizeof *x);
+    if (!x) return NULL;
+    *x = (cf_tensor){ .shape = shape,
+                      .n = cf_shape_count(&shape),
+                      .data = (cf_real *)(uintptr_t)data, /* operations never write their inputs */
+                      .needs_grad = needs_grad,
+                      .is_leaf = true };
+    return x;
+}
+
+cf_tensor *cf_tensor_input_f32(cf_tape *t, cf_shape shape, const float *data)
+{
+#if CF_REAL_IS_DOUBLE
+    cf_tensor *x = cf_tensor_new(t, shape);
+    if (!x) return NULL;
+    for (size_t i = 0; i < x->n; i++) x->data[i] = data[i];
+    return x;
+#else
+    return cf_tensor_input(t, shape, data, false);
+#endif
+}
+
+cf_status cf_tensor_copy(cf_real *out, const cf_tensor *x)
+{
+    if (!x) return CF_FAIL(CF_EINVAL, "there is no tensor to copy");
+    memcpy(out, x->data, x->n * sizeof *out);
+    return CF_OK;
+}
+
+/* ---- running an operation ---------------------------------------------------------------------- */
+
+void cf_out_shape(cf_node *n, cf_shape shape)
+{
+    n->out->shape = shape;
+    n->out->n = cf_shape_count(&shape);
+}
+
+void cf_out_view(cf_node *n, cf_shape shape, size_t start)
+{
+    cf_out_shape(n, shape);
+    n->out->base = n->in[0];
+    n->out->base_start = start;
+    n->out->data = n->in[0]->data + start;
+    CF_ASSERT(start + n->out->n <= n->in[0]->n);
+}
+
+/* Memory for everything the operation asked for; `node` moves to the arena when it is to be kept. */
+static cf_node *place(cf_tape *t, cf_node *n, bool kept, cf_arena_mark_t *scratch_mark)
+{
+    if (!n->out->base) n->out->data = cf_tape_push(t, n->out->n, sizeof(cf_real));
+    cf_node *stays = n;
+    if (kept) {
+        n->keep = cf_tape_push(t, n->n_keep, sizeof(cf_real));
+        void *param = cf_tape_push(t, n->op->param_size, 1);
+        stays = cf_tape_push(t, 1, sizeof *stays);
+        if (!stays) return NULL;
+        if (n->op->param_size) memcpy(param, n->param, n->op->param_size);
+        n->param = param;
+        *stays = *n;
+    }
+    *scratch_mark = cf_arena_mark(t->values);
+    if (!kept) stays->keep = cf_tape_push(t, n->n_keep, sizeof(cf_real));
+    stays->scratch = cf_tape_push(t, n->n_scratch_forward, sizeof(cf_real));
+    return t->status == CF_OK ? stays : NULL;
+}
+
+static void run_forward(cf_tape *t, const cf_node *n)
+{
+    t->flop += n->flop_forward;
+    if (!n->op->forward) return;
+    if (!t->profiling) {
+        n->op->forward(n);
+        return;
+    }
+    double start = cf_seconds();
+    n->op->forward(n);
+    cf_tape_profile_row *row = profile_row(t, n->op->family);
+    row->forward_s += cf_seconds() - start;
+    row->flop += n->flop_forward;
+}
+
+cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const void *param)
+{
+    if (t->status != CF_OK) return NULL;
+    cf_node node = { .op = op, .tape = t, .previous = t->last, .param = param };
+    cf_tensor *out = cf_tape_push(t, 1, sizeof *out);
+    if (!out) return NULL;
+    *out = (cf_tensor){ 0 };
+    node.out = out;
+    for (int i = 0; i < op->arity; i++) {
+        node.in[i] = in[i];
+        if (in[i] && in[i]->needs_grad) out->needs_grad = true;
+    }
+    t->status = op->infer(&node);
+    if (t->status != CF_OK) return NULL;
+
+    bool kept = t->record && out->needs_grad && op->backward;
+    cf_arena_mark_t mark;
+    cf_node *n = place(t, &node, kept, &mark);
+    if (!n) return NULL;
+    run_forward(t, n);
+    cf_arena_rewind(t->values, mark);
+    if (kept) t->last = n;
+    return out;
+}
+
+/* ---- backward ---------------------------------------------------------------------------------- */
+
+static cf_real *grad_of(cf_tape *t, cf_tensor *x, bool *fresh)
+{
+    if (x->base) {
+        bool empty;
+        cf_real *g = grad_of(t, x->base, &empty);
+        if (!g) return NULL;
+        if (empty && x->n != x->base->n) {
+            cf_vec_zero(g, x->base->n);
+            empty = false;
+        }
+        *fresh = empty;
+        return g + x->base_start;
+    }
+    *fresh = x->grad == NULL;
+    if (!x->grad && t->status == CF_OK) t->status = cf_pool_get(&x->grad, &t->pool, x->n);
+    return x->grad;
+}
+
+cf_real *cf_grad_fresh(const cf_node *n, int i, bool *fresh)
+{
+    *fresh = false;
+    if (!n->in[i] || !n->in[i]->needs_grad) return NULL;
+    return grad_of(n->tape, n->in[i], fresh);
+}
+
+cf_real *cf_grad(const cf_node *n, int i)
+{
+    bool fresh;
+    cf_real *g = cf_grad_fresh(n, i, &fresh);
+    if (g && fresh) cf_vec_zero(g, n->in[i]->n);
+    return g;
+}
+
+void cf_grad_pass(const cf_node *n, int i)
+{
+    cf_tensor *x = n->in[i];
+    if (!x || !x->needs_grad) return;
+    cf_tensor *root = x;
+    while (root->base && root->n == root->base->n) root = root->base;
+    if (!root->base && !root->grad) {
+        root->grad = n->out->grad;
+        n->out->grad = NULL;
+        return;
+    }
+    cf_real *dx = cf_grad(n, i);
+    if (dx) cf_vec_add(dx, n->out->grad, n->out->n);
+}
+
+static void run_backward(cf_tape *t, cf_node *n)
+{
+    cf_arena_mark_t mark = cf_arena_mark(t->values);
+    n->scratch = cf_tape_push(t, n->n_scratch_backward, sizeof(cf_real));
+    if (t->status != CF_OK) return;
+    t->flop += n->flop_backward;
+    double start = t->profiling ? cf_seconds() : 0;
+    n->op->backward(n);
+    if (t->profiling && n->op != &cf_op_segment) {
+        cf_tape_profile_row *row = profile_row(t, n->op->family);
+        row->backward_s += cf_seconds() - start;
+        row->flop += n->flop_backward;
+    }
+    cf_arena_rewind(t->values, mark);
+}
+
+/* From the newest node back to, and without, `stop`. Each output gradient is complete when its node is
+ * met, and nobody reads it afterwards. */
+static void walk_back(cf_tape *t, const cf_node *stop)
+{
+    for (cf_node *n = t->last; n != stop && t->status == CF_OK; n = n->previous) {
+        if (!n->out->grad) continue; /* nothing downstream depends on it */
+        run_backward(t, n);
+        if (n->out->grad) cf_pool_put(&t->pool, n->out->grad);
+        n->out->grad = NULL;
+    }
+}
+
+cf_status cf_tape_backward(cf_tape *t, cf_tensor *loss, cf_real scale)
+{
+    if (t->status != CF_OK) return t->status;
+    CF_ASSERT(loss && loss->n == 1 && !loss->base);
+    if (!loss->needs_grad)
+        return t->status = CF_FAIL(CF_EINVAL, "the loss depends on nothing that is trained");
+    CF_TRY(t->status = cf_pool_get(&loss->grad, &t->pool, 1));
+    loss->grad[0] = scale;
+    walk_back(t, NULL);
+    t->last = NULL;
+    return t->status;
+}
+
+/* ---- segments ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    cf_segment_fn *fn;
+    const void *ctx;
+} segment_param;
+
+static cf_status segment_infer(cf_node *n)
+{
+    (void)n;
+    return CF_OK;
+}
+
+static void segment_backward(const cf_node *n)
+{
+    const segment_param *p = n->param;
+    cf_tape *t = n->tape;
+    cf_node *outer = t->last;
+    cf_node *here = (cf_node *)(uintptr_t)n; /* the inner nodes are linked on top of this one */
+    cf_arena_mark_t mark = cf_arena_mark(t->values);
+    t->last = here;
+    bool before = cf_tape_record(t, true);
+    cf_tensor *again = p->fn(t, p->ctx, n->in);
+    if (again) {
+        again->grad = n->out->grad;
+        n->out->grad = NULL;
+        walk_back(t, here);
+    }
+    cf_tape_record(t, before);
+    t->last = outer;
+    cf_arena_rewind(t->values, mark);
+}
+
+const cf_op cf_op_segment = {
+    .name = "segment",
+    .family = "other",
+    .arity = CF_MAX_IN,
+    .param_size = sizeof(segment_param),
+    .infer = segment_infer,
+    .backward = segment_backward,
+};
+
+static void record_segment(cf_tape *t, segment_param param, size_t ctx_size, cf_tensor *out,
+                           cf_tensor *const in[], int n_in)
+{
+    cf_node *n = cf_tape_push(t, 1, sizeof *n);
+    segment_param *p = cf_tape_push(t, 1, sizeof *p);
+    void *ctx = cf_tape_push(t, ctx_size, 1);
+    if (!n || !p || !ctx) return;
+    memcpy(ctx, param.ctx, ctx_size);
+    *p = (segment_param){ .fn = param.fn, .ctx = ctx };
+    *n = (cf_node){ .op = &cf_op_segment, .tape = t, .previous = t->last, .out = out, .param = p };
+    for (int i = 0; i < n_in; i++) n->in[i] = in[i];
+    t->last = n;
+}
+
+cf_tensor *cf_segment(cf_tape *t, cf_segment_fn *fn, const void *ctx, size_t ctx_size,
+                      cf_tensor *const in[], int n_in)
+{
+    CF_ASSERT(n_in <= CF_MAX_IN);
+    cf_tensor *out = cf_tape_push(t, 1, sizeof *out);
+    if (!out) return NULL;
+    cf_arena_mark_t mark = cf_arena_mark(t->values);
+    bool record = cf_tape_record(t, false);
+    cf_tensor *result = fn(t, ctx, in);
+    cf_tape_record(t, record);
+    if (!result) return NULL;
+    CF_ASSERT(!result->base && !result->is_leaf); /* its memory is one block of its own */
+    *out = *result;
+    out->data = cf_arena_keep(t->values, mark, out->data, out->n * sizeof(cf_real));
+    if (record && out->needs_grad)
+        record_segment(t, (segment_param){ .fn = fn, .ctx = ctx }, ctx_size, out, in, n_in);
+    return t->status == CF_OK ? out : NULL;
+}

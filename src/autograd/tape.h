@@ -1,0 +1,33 @@
+/* Inside of the tape: its state and the gradient pool. */
+#ifndef CROSSFRAME_AUTOGRAD_TAPE_H
+#define CROSSFRAME_AUTOGRAD_TAPE_H
+
+#include "crossframe/autograd.h"
+
+#define CF_PROFILE_ROWS 12
+
+/* Gradient memory: blocks are taken from the arena once and recycled by size. */
+typedef struct cf_pool_block cf_pool_block;
+typedef struct {
+    cf_arena *arena;
+    cf_pool_block *free;
+} cf_pool;
+
+cf_status cf_pool_get(cf_real **out, cf_pool *p, size_t n);
+void cf_pool_put(cf_pool *p, cf_real *grad);
+void cf_pool_reset(cf_pool *p);
+
+struct cf_tape {
+    cf_arena *values;
+    cf_pool pool;
+    cf_node *last;
+    cf_status status;
+    bool record, profiling;
+    double flop;
+    cf_tape_profile_row profile[CF_PROFILE_ROWS];
+    size_t n_profile;
+};
+
+extern const cf_op cf_op_segment;
+
+#endif
