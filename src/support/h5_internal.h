@@ -1,0 +1,35 @@
+/* What h5.c, h5_read.c and h5_write.c share: the open file, the lock, HDF5's reasons. */
+#ifndef CROSSFRAME_H5_INTERNAL_H
+#define CROSSFRAME_H5_INTERNAL_H
+
+#include "crossframe/h5.h"
+
+#include <hdf5.h>
+
+#define CF_H5_CHUNK_BYTES ((size_t)1 << 20)
+
+struct cf_h5 {
+    char *path, *temporary; /* temporary: NULL when reading */
+    hid_t file;
+    size_t file_bytes; /* SIZE_MAX while writing */
+    hid_t bytes;       /* cf_h5_read_u8 keeps its dataset open, and so HDF5's cache of chunks */
+    char *bytes_path;
+    size_t bytes_n;
+    hid_t stream; /* cf_h5_stream_*; -1 = none */
+    char *stream_path;
+    size_t stream_total, stream_n;
+    bool failed; /* a write failed: never to be committed */
+};
+
+typedef enum { CF_H5_F32, CF_H5_F64, CF_H5_I32, CF_H5_I64 } cf_h5_number;
+
+/* Every HDF5 call stands between these two. */
+void cf_h5_lock(void);
+void cf_h5_unlock(void);
+/* The reason of the HDF5 call that failed just now; ask before the next call. Borrowed. */
+const char *cf_h5_why(void);
+bool cf_h5_path_exists(hid_t file, const char *path);
+hid_t cf_h5_memory_type(cf_h5_number t);
+void cf_h5_bytes_close(cf_h5 *f); /* what cf_h5_read_u8 keeps open */
+
+#endif
