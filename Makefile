@@ -59,7 +59,7 @@ TEST_PROGRAMS := $(TESTS:%.c=$(B)/%)
 BENCH_PROGRAMS := $(BENCHES:%.c=$(B)/%)
 FUZZ_PROGRAMS := $(FUZZERS:%.c=$(B)/%)
 
-.PHONY: all tests check test test-full bench f64 asan asan-quick lint fuzz demo install clean deps
+.PHONY: all tests check test test-full bench f64 asan asan-quick lint format fuzz demo install clean deps
 .SECONDARY:
 .SECONDEXPANSION:
 
@@ -131,6 +131,9 @@ asan-quick: deps
 
 lint:
 	@scripts/lint
+
+format:
+	@scripts/format $$(git ls-files 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]' 'bench/*.[ch]')
 
 bench: $(BENCH_PROGRAMS)
 	@for b in $(BENCH_PROGRAMS); do $$b $(BENCH_ARGS) || exit 1; done

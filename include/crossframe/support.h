@@ -3,10 +3,11 @@
  *
  * Design
  *  - A function that can fail because of the world returns cf_status; results leave through leading
- *    `out` pointers that stay untouched on failure. A failure is born as `return CF_FAIL(code, ...)`,
- *    which stores one thread-local line; callers add what only they know with CF_TRY_CTX.
- *  - All memory of the library comes from cf_alloc/cf_free: 64-byte aligned, counted, and able to fail
- *    on demand, so tests can prove "no allocation in a steady step" and "every failure is clean".
+ *    `out` pointers that stay untouched on failure. A failure is born as `return CF_FAIL(code,
+ *    ...)`, which stores one thread-local line; callers add what only they know with CF_TRY_CTX.
+ *  - All memory of the library comes from cf_alloc/cf_free: 64-byte aligned, counted, and able to
+ *    fail on demand, so tests can prove "no allocation in a steady step" and "every failure is
+ *    clean".
  *  - Random numbers are a pure function of (seed, purpose, epoch, index): Philox4x32-10. */
 #ifndef CROSSFRAME_SUPPORT_H
 #define CROSSFRAME_SUPPORT_H
@@ -26,7 +27,7 @@ typedef float cf_real;
 
 #define CF_VERSION "0.1.0"
 
-/* ---- status ------------------------------------------------------------------------------------ */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 typedef enum {
     CF_OK = 0,
@@ -71,24 +72,27 @@ const char *cf_error(void);
 _Noreturn void cf_assert_failed(const char *expression, const char *file, int line);
 #define CF_ASSERT(x) ((x) ? (void)0 : cf_assert_failed(#x, __FILE__, __LINE__))
 
-/* ---- log --------------------------------------------------------------------------------------- */
+/* ---- log ------------------------------------------------------------------------------------- */
 
 typedef enum { CF_LOG_INFO, CF_LOG_WARNING } cf_log_level;
 typedef void cf_log_fn(void *user, cf_log_level level, const char *line);
-/* The library never prints: it hands lines to this callback (none: dropped). Not thread-safe to set. */
+/* The library never prints: it hands lines to this callback (none: dropped). Not thread-safe to
+ * set. */
 void cf_log_set(cf_log_fn *fn, void *user);
 void cf_log(cf_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 #define CF_ALIGN 64u
 
 /* *out = a * b; CF_ENOMEM on overflow. */
 cf_status cf_mul_size(size_t *out, size_t a, size_t b);
-/* 64-byte aligned, uninitialised (cf_alloc) or zeroed (cf_alloc_zero). Size 0 gives a valid pointer. */
+/* 64-byte aligned, uninitialised (cf_alloc) or zeroed (cf_alloc_zero). Size 0 gives a valid
+ * pointer. */
 cf_status cf_alloc(void *out, size_t count, size_t size);
 cf_status cf_alloc_zero(void *out, size_t count, size_t size);
-/* Grows or shrinks *inout (NULL: allocates), keeping min(old, new) bytes; *inout unchanged on failure. */
+/* Grows or shrinks *inout (NULL: allocates), keeping min(old, new) bytes; *inout unchanged on
+ * failure. */
 cf_status cf_realloc(void *inout, size_t count, size_t size);
 void cf_free(void *p);
 /* Copies of strings; free with cf_free. */
@@ -103,27 +107,30 @@ cf_memory_stats cf_memory_stats_get(void);
 /* Tests: the n-th allocation from now (1 = the next) fails with CF_ENOMEM; 0 switches it off. */
 void cf_memory_fail_at(size_t n);
 
-/* ---- step arena -------------------------------------------------------------------------------- */
+/* ---- step arena ------------------------------------------------------------------------------ */
 
-/* A bump allocator over one reserved range of addresses: pages are touched when first used and kept,
- * so after the first step nothing is asked of the system. Marks nest. With CF_ARENA_MALLOC (the asan
- * build) every push is its own malloc, so that a use after rewind is seen. Not thread-safe. */
+/* A bump allocator over one reserved range of addresses: pages are touched when first used and
+ * kept, so after the first step nothing is asked of the system. Marks nest. With CF_ARENA_MALLOC
+ * (the asan build) every push is its own malloc, so that a use after rewind is seen. Not
+ * thread-safe. */
 typedef struct cf_arena cf_arena;
 typedef size_t cf_arena_mark_t;
 
 /* limit_bytes: most that may be in use at once; 0 = the machine's physical memory. */
 cf_status cf_arena_new(cf_arena **out, const char *name, size_t limit_bytes);
 void cf_arena_free(cf_arena *a);
-/* 64-byte aligned, uninitialised, count * size bytes. CF_ENOMEM names the arena and both numbers. */
+/* 64-byte aligned, uninitialised, count * size bytes. CF_ENOMEM names the arena and both
+ * numbers. */
 cf_status cf_arena_push(cf_arena *a, void *out, size_t count, size_t size);
 cf_arena_mark_t cf_arena_mark(const cf_arena *a);
 void cf_arena_rewind(cf_arena *a, cf_arena_mark_t mark); /* everything pushed after mark is gone */
-/* Rewinds to mark but keeps one block pushed after it (p, bytes), moved down to the mark; its new place. */
+/* Rewinds to mark but keeps one block pushed after it (p, bytes), moved down to the mark; its new
+ * place. */
 void *cf_arena_keep(cf_arena *a, cf_arena_mark_t mark, void *p, size_t bytes);
-size_t cf_arena_used(const cf_arena *a);                 /* bytes in use */
-size_t cf_arena_peak(const cf_arena *a);                 /* most bytes ever in use */
+size_t cf_arena_used(const cf_arena *a); /* bytes in use */
+size_t cf_arena_peak(const cf_arena *a); /* most bytes ever in use */
 
-/* ---- random numbers ---------------------------------------------------------------------------- */
+/* ---- random numbers -------------------------------------------------------------------------- */
 
 /* What a stream is for; part of its key, so that no two uses share numbers. Append only. */
 typedef enum {
@@ -160,7 +167,7 @@ void cf_rng_shuffle(cf_rng *r, int64_t *values, size_t n); /* Fisher-Yates */
 
 uint64_t cf_hash64(const void *bytes, size_t n); /* FNV-1a, 64 bits */
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Reads a whole file; *out gets one extra zero byte after n. Free with cf_free. */
 cf_status cf_file_read(char **out, size_t *n, const char *path);
@@ -183,17 +190,18 @@ cf_status cf_writer_put(cf_writer *w, const void *bytes, size_t n);
 cf_status cf_writer_commit(cf_writer *w); /* flush, sync, rename; frees w, also on failure */
 void cf_writer_abort(cf_writer *w);       /* removes PATH.tmp; frees w; NULL is fine */
 
-/* ---- time, threads, machine -------------------------------------------------------------------- */
+/* ---- time, threads, machine ------------------------------------------------------------------ */
 
 double cf_seconds(void);          /* monotonic clock */
 int cf_threads(void);             /* OpenMP threads a parallel region will get */
 size_t cf_physical_memory(void);  /* bytes */
 const char *cf_blas_config(void); /* OpenBLAS's own description of its build and kernels */
-/* The OPENBLAS_CORETYPE that would run faster kernels than those OpenBLAS chose for this CPU; NULL if
- * it chose well. OpenBLAS reads that variable when it is loaded: set it, then start the program anew. */
+/* The OPENBLAS_CORETYPE that would run faster kernels than those OpenBLAS chose for this CPU; NULL
+ * if it chose well. OpenBLAS reads that variable when it is loaded: set it, then start the program
+ * anew. */
 const char *cf_blas_better_core(void);
-/* One line if the BLAS in use fights with OpenMP (pthread build) or runs kernels older than this CPU;
- * NULL if all is well. */
+/* One line if the BLAS in use fights with OpenMP (pthread build) or runs kernels older than this
+ * CPU; NULL if all is well. */
 const char *cf_blas_warning(void);
 
 #endif

@@ -136,7 +136,7 @@ cf_status cf_path_folder(char **out, const char *path)
     return cf_format(out, "%.*s", (int)(slash - path), path);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct cf_writer {
     char *path, *temporary;
@@ -202,8 +202,8 @@ cf_status cf_writer_put(cf_writer *w, const void *bytes, size_t n)
     return CF_OK;
 }
 
-/* Makes the rename itself last through a power cut. Not every file system can sync a folder, and the
- * file is complete either way: a failure here is none. */
+/* Makes the rename itself last through a power cut. Not every file system can sync a folder, and
+ * the file is complete either way: a failure here is none. */
 static void sync_folder(const char *path)
 {
     char *folder;

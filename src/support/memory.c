@@ -1,8 +1,8 @@
 /* memory: aligned, counted heap blocks that can be made to fail, and strings made of them.
  *
- * Each block carries its size in the CF_ALIGN bytes before it, so that cf_free needs no size and the
- * block itself stays aligned. The block's end is the end of the malloc'ed range: nothing is rounded
- * up, so the address sanitiser sees the first byte past it. */
+ * Each block carries its size in the CF_ALIGN bytes before it, so that cf_free needs no size and
+ * the block itself stays aligned. The block's end is the end of the malloc'ed range: nothing is
+ * rounded up, so the address sanitiser sees the first byte past it. */
 #include "crossframe/support.h"
 
 #include <stdatomic.h>
