@@ -48,7 +48,7 @@ SRC := $(filter-out $(SKIP),$(sort $(shell find $(MODULES:%=src/%) -name '*.c'))
 CLI := $(wildcard src/cli/*.c)
 FOLDERS ?= $(if $(filter file,$(origin MODULES)),all,$(MODULES))
 TEST_ROOTS := $(if $(filter all,$(FOLDERS)),tests,$(wildcard $(FOLDERS:%=tests/%)))
-TESTS := $(filter-out $(SKIP),$(sort $(shell find $(TEST_ROOTS) -name 'test_*.c' 2>/dev/null)))
+TESTS := $(filter-out $(SKIP),$(sort $(if $(TEST_ROOTS),$(shell find $(TEST_ROOTS) -name 'test_*.c'))))
 BENCHES := $(sort $(wildcard bench/bench_*.c))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
@@ -64,7 +64,7 @@ FUZZ_PROGRAMS := $(FUZZERS:%.c=$(B)/%)
 .SECONDEXPANSION:
 
 all: $(LIB) $(PROGRAM)
-tests: all $(TEST_PROGRAMS) $(if $(filter all,$(FOLDERS)),$(FUZZ_PROGRAMS))
+tests: all $(TEST_PROGRAMS) $(if $(filter all fuzz,$(FOLDERS)),$(FUZZ_PROGRAMS))
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
