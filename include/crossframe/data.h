@@ -85,9 +85,13 @@ void cf_pack_writer_abort(cf_pack_writer *w);       /* removes the temporary fil
 /* ---- tokenizer --------------------------------------------------------------------------------- */
 
 typedef struct cf_tokenizer cf_tokenizer;
-/* Byte-pair vocabulary: bpe_simple_vocab_16e6.txt.gz (header line, merges 1..48894 used when the file
+/* CLIP's byte-pair encoding, spec 10.2 and 10.3. Beside ASCII, which is exact, text is repaired as far as
+ * single characters go (ligatures, width, quotes, controls, NFC); wrongly decoded UTF-8 is not undone
+ * (logged once). Of HTML's named entities it knows Latin-1's and the usual typographic ones.
+ *
+ * Byte-pair vocabulary: bpe_simple_vocab_16e6.txt.gz (header line, merges 1..48894 used when the file
  * has that many, otherwise all) or a merges.txt. Vocabulary size = 512 + merges + 2; the last two ids
- * are start and end of text. CF_EFORMAT names file and line. */
+ * are start and end of text. CF_EFORMAT names file and line. Thread-safe. */
 cf_status cf_tokenizer_open(cf_tokenizer **out, const char *path);
 void cf_tokenizer_free(cf_tokenizer *t);
 size_t cf_tokenizer_vocabulary(const cf_tokenizer *t);
@@ -98,6 +102,9 @@ cf_status cf_tokenize(int32_t *out, size_t *n, size_t max, const cf_tokenizer *t
 /* A whole table [n_texts, context], each row padded with 0. */
 cf_status cf_tokenize_table(int32_t *out, const cf_tokenizer *t, const char *const *texts,
                             size_t n_texts, size_t context);
+/* Learns a vocabulary from texts: *out is the text of a merges.txt (cf_free), at most max_merges lines
+ * after the header, fewer when every word has become one token. */
+cf_status cf_bpe_learn(char **out, const char *const *texts, size_t n_texts, size_t max_merges);
 
 /* ---- sampling and transforms: spec/data-and-recipe.md 3, 4, 6 ----------------------------------- */
 
