@@ -1,0 +1,95 @@
+/* models: X-CLIP (Ni et al., ECCV 2022, arXiv:2208.02816) on CLIP's two towers. Exact definition:
+ * the paper's section 3; every size comes from the configuration or from a checkpoint's shapes.
+ *
+ * Way through: pictures -> patch embedding -> L_c vision blocks, each with message tokens exchanged
+ * between frames (CFA) and attention inside a frame (IFA) -> frame features -> MIT -> video feature;
+ * patch tokens -> video-specific prompts on the text features -> cosine scores.
+ *
+ * Axes: b videos, T frames, F = b T, N patches, d vision width, e embedding, K classes. */
+#ifndef CROSSFRAME_MODELS_H
+#define CROSSFRAME_MODELS_H
+
+#include "crossframe/nn.h"
+
+typedef enum {
+    CF_VIDEO_CCT,  /* cross-frame communication: message tokens in every vision block */
+    CF_VIDEO_MEAN, /* plain CLIP blocks on each frame */
+} cf_video_encoder;
+
+typedef struct {
+    size_t image, patch; /* pixels a side */
+    size_t vision_width, vision_layers, embed;
+    size_t text_width, text_layers, context, vocabulary;
+    size_t frames; /* T: rows of mit.positional_embedding */
+    cf_video_encoder video;
+    size_t mit_layers;    /* 0: v is the mean of the frame features */
+    size_t prompt_layers; /* 0: class texts are used as they are */
+    double prompt_alpha;  /* start of prompts_generator.alpha */
+    double drop_path;     /* largest rate, of the last block */
+    bool recompute;       /* activation checkpointing by block */
+    bool train_text;      /* otherwise the text side and logit_scale are frozen */
+} cf_xclip_config;
+
+/* Sizes of "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" with the paper's defaults (T 8, MIT 1,
+ * prompts 2, alpha 0.1). CF_ENOTFOUND lists the names. */
+cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch);
+/* CF_EINVAL names the size that cannot be: zero, image no multiple of patch, width no multiple of 64. */
+cf_status cf_xclip_config_check(const cf_xclip_config *c);
+
+typedef struct cf_xclip cf_xclip;
+/* Declares and allocates all parameters; call cf_params_init or load before use. */
+cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config);
+void cf_xclip_free(cf_xclip *m);
+const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m);
+cf_params *cf_xclip_params(const cf_xclip *m);
+/* Whether the paper trains a tensor of this name when the text side is frozen: its name contains
+ * "visual.", "mit" or "prompts". */
+bool cf_xclip_is_video_side(const char *name);
+/* Whether a tensor of this name belongs to X-CLIP only (new modules: 10 x learning rate): its name
+ * contains "message_", "mit" or "prompts". */
+bool cf_xclip_is_new_module(const char *name);
+
+/* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them. Columns after the last
+ * end-of-text of the table are not computed (causal: they cannot matter). */
+cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, size_t K);
+
+/* Drop path is drawn from (seed, step) when training. */
+typedef struct {
+    bool training;
+    uint64_t seed, step;
+} cf_xclip_run;
+
+/* What the video side computed; tensors of the step. */
+typedef struct {
+    cf_tensor *ln_pre;         /* [F, N+1, d] */
+    cf_tensor *tokens;         /* [F, N+1, d] after the last block; row 0 the class token */
+    cf_tensor *frame_features; /* h [F, e] */
+    cf_tensor *video_features; /* v [b, e], before normalisation */
+    cf_tensor *prompt_tokens;  /* mean over frames of norm(patch tokens) x projection: y [b, N, e], before
+                                  prompts_generator.norm; NULL without prompts */
+    cf_tensor *prompt;         /* alpha * x [b, K, e], what is added to c; NULL without prompts */
+    cf_tensor *logits;         /* [b, K] */
+} cf_xclip_outputs;
+
+/* Called after each vision block (and prompt layer) with its output, for tests and tools; may be NULL. */
+typedef void cf_xclip_watch(void *user, const char *stage, size_t index, const cf_tensor *x);
+
+/* Video features and prompt tokens of pictures [b, T, 3, image, image]. */
+cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, cf_tensor *pictures,
+                         const cf_xclip_run *run, cf_xclip_watch *watch, void *user);
+/* Adds prompt and logits for text features c [K, e]. */
+cf_status cf_xclip_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t, cf_tensor *c,
+                          cf_xclip_watch *watch, void *user);
+
+/* Frozen text features of one list of texts, computed once. Keyed by the token table: asking for another
+ * table computes again. Zero-initialise; cf_text_cache_fini at the end. */
+typedef struct {
+    uint64_t key;
+    size_t K;
+    cf_real *features; /* [K, e] */
+} cf_text_cache;
+cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
+                            const int32_t *tokens, size_t K);
+void cf_text_cache_fini(cf_text_cache *cache);
+
+#endif

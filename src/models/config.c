@@ -1,0 +1,64 @@
+/* Sizes of X-CLIP: the published ones by name, and what a configuration must fulfil. */
+#include "crossframe/models.h"
+
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    size_t image, patch, width, layers, embed, text_width;
+} published;
+
+static const published table[] = {
+    { "ViT-B/32", 224, 32, 768, 12, 512, 512 },
+    { "ViT-B/16", 224, 16, 768, 12, 512, 512 },
+    { "ViT-L/14", 224, 14, 1024, 24, 768, 768 },
+    { "ViT-L/14@336px", 336, 14, 1024, 24, 768, 768 },
+};
+
+cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const published *p = &table[i];
+        if (strcmp(arch, p->name) != 0) continue;
+        *out = (cf_xclip_config){ .image = p->image,
+                                  .patch = p->patch,
+                                  .vision_width = p->width,
+                                  .vision_layers = p->layers,
+                                  .embed = p->embed,
+                                  .text_width = p->text_width,
+                                  .text_layers = 12,
+                                  .context = 77,
+                                  .vocabulary = 49408,
+                                  .frames = 8,
+                                  .mit_layers = 1,
+                                  .prompt_layers = 2,
+                                  .prompt_alpha = 0.1 };
+        return CF_OK;
+    }
+    return CF_FAIL(CF_ENOTFOUND,
+                   "no architecture \"%s\": ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px or custom",
+                   arch);
+}
+
+cf_status cf_xclip_config_check(const cf_xclip_config *c)
+{
+    const struct {
+        const char *name;
+        size_t value, unit;
+    } sizes[] = {
+        { "image size", c->image, c->patch },       { "patch size", c->patch, 1 },
+        { "vision width", c->vision_width, 64 },    { "vision layers", c->vision_layers, 1 },
+        { "embedding width", c->embed, 64 },        { "text width", c->text_width, 64 },
+        { "text layers", c->text_layers, 1 },       { "context length", c->context, 1 },
+        { "vocabulary size", c->vocabulary, 1 },    { "number of frames", c->frames, 1 },
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (sizes[i].value == 0) return CF_FAIL(CF_EINVAL, "model: %s is 0", sizes[i].name);
+        if (sizes[i].unit == 0 || sizes[i].value % sizes[i].unit != 0)
+            return CF_FAIL(CF_EINVAL, "model: %s %zu is not a multiple of %zu", sizes[i].name,
+                           sizes[i].value, sizes[i].unit);
+    }
+    if (!(c->drop_path >= 0 && c->drop_path < 1))
+        return CF_FAIL(CF_EINVAL, "model: drop path rate %g is not in [0, 1)", c->drop_path);
+    return CF_OK;
+}

@@ -1,0 +1,114 @@
+/* CLIP's text tower (Radford et al. 2021): token and position embedding, causal pre-norm blocks, the
+ * end-of-text row projected into the common space. */
+#include "xclip.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+cf_status cf_text_init(cf_xclip *m)
+{
+    const cf_xclip_config *c = &m->config;
+    cf_params *p = m->params;
+    size_t w = c->text_width;
+    double std = pow((double)w, -0.5), out_std = std * pow(2.0 * (double)c->text_layers, -0.5);
+    CF_TRY(cf_params_add(&m->positional_embedding, p, cf_init_normal(0.01),
+                         cf_shape_of(c->context, w), "positional_embedding"));
+    CF_TRY(cf_params_add(&m->text_projection, p, cf_init_normal(std), cf_shape_of(w, c->embed),
+                         "text_projection"));
+    CF_TRY(cf_params_add(&m->logit_scale, p, cf_init_constant(log(1 / 0.07)),
+                         cf_shape_make(0, NULL), "logit_scale"));
+    CF_TRY(cf_params_add(&m->token_embedding, p, cf_init_normal(0.02),
+                         cf_shape_of(c->vocabulary, w), "token_embedding.weight"));
+    CF_TRY(cf_norm_init(&m->ln_final, p, "ln_final", w));
+    const cf_block_start start = {
+        .attn_in = cf_init_normal(std),
+        .attn_out = cf_init_normal(out_std),
+        .fc = cf_init_normal(pow(2.0 * (double)w, -0.5)),
+        .fc_bias = cf_init_uniform(1 / sqrt((double)w)),
+        .proj = cf_init_normal(out_std),
+        .proj_bias = cf_init_uniform(1 / sqrt(4.0 * (double)w)),
+    };
+    CF_TRY(cf_alloc_zero(&m->text_blocks, c->text_layers, sizeof *m->text_blocks));
+    for (size_t i = 0; i < c->text_layers; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "transformer.resblocks.%zu", i);
+        CF_TRY(cf_block_init(&m->text_blocks[i], p, name, w, &start));
+    }
+    return CF_OK;
+}
+
+/* First position of a row's largest id: the end of text. */
+static size_t end_of_text(const int32_t *row, size_t context)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < context; i++)
+        if (row[i] > row[best]) best = i;
+    return best;
+}
+
+static cf_tensor *text_block(cf_tape *t, const void *ctx, cf_tensor *const in[])
+{
+    const cf_block *const *block = ctx;
+    return cf_block_apply(t, *block, in[0], true);
+}
+
+cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, size_t K)
+{
+    const cf_xclip_config *c = &m->config;
+    size_t w = c->text_width, length = 1;
+    int32_t *last = cf_tape_push(t, K, sizeof *last); /* row of each text's end in [K length, w] */
+    if (!last) return NULL;
+    for (size_t k = 0; k < K; k++) {
+        size_t end = end_of_text(tokens + k * c->context, c->context);
+        if (end + 1 > length) length = end + 1;
+        last[k] = (int32_t)end;
+    }
+    int32_t *ids = cf_tape_push(t, K * length, sizeof *ids);
+    if (!ids) return NULL;
+    for (size_t k = 0; k < K; k++) {
+        memcpy(ids + k * length, tokens + k * c->context, length * sizeof *ids);
+        last[k] += (int32_t)(k * length);
+    }
+    cf_tensor *x = cf_embedding(t, m->token_embedding, ids, K * length);
+    x = cf_reshape(t, x, cf_shape_of(K, length, w));
+    x = cf_add(t, x, cf_rows(t, m->positional_embedding, 0, length));
+    for (size_t i = 0; i < c->text_layers; i++) {
+        const cf_block *block = &m->text_blocks[i];
+        x = cf_model_segment(m, t, text_block, &block, sizeof block, x);
+    }
+    x = cf_embedding(t, cf_reshape(t, x, cf_shape_of(K * length, w)), last, K);
+    const cf_linear_options bare = { .in_out = true };
+    return cf_linear(t, cf_norm_apply(t, &m->ln_final, x), m->text_projection, NULL, NULL, &bare);
+}
+
+/* ---- cache of frozen features ------------------------------------------------------------------ */
+
+cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
+                            const int32_t *tokens, size_t K)
+{
+    uint64_t key = cf_hash64(tokens, K * m->config.context * sizeof *tokens);
+    if (cache->features && cache->key == key && cache->K == K) return CF_OK;
+    cf_real *features = NULL;
+    CF_TRY(cf_alloc(&features, K * m->config.embed, sizeof *features));
+    cf_tape_reset(t);
+    bool before = cf_tape_record(t, false);
+    cf_tensor *c = cf_xclip_text(m, t, tokens, K);
+    cf_tape_record(t, before);
+    cf_status status = cf_tape_status(t);
+    if (status == CF_OK) status = cf_tensor_copy(features, c);
+    cf_tape_reset(t);
+    if (status != CF_OK) {
+        cf_free(features);
+        return status;
+    }
+    cf_text_cache_fini(cache);
+    *cache = (cf_text_cache){ .key = key, .K = K, .features = features };
+    return CF_OK;
+}
+
+void cf_text_cache_fini(cf_text_cache *cache)
+{
+    cf_free(cache->features);
+    *cache = (cf_text_cache){ 0 };
+}

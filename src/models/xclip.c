@@ -1,0 +1,77 @@
+/* X-CLIP put together: parts, parameters, scores. */
+#include "xclip.h"
+
+#include <string.h>
+
+bool cf_xclip_is_video_side(const char *name)
+{
+    return strstr(name, "visual.") || strstr(name, "mit") || strstr(name, "prompts");
+}
+
+bool cf_xclip_is_new_module(const char *name)
+{
+    return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts");
+}
+
+static bool trains(const char *name, const void *user)
+{
+    const cf_xclip_config *c = user;
+    return c->train_text || cf_xclip_is_video_side(name);
+}
+
+cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config)
+{
+    cf_status status = CF_OK;
+    cf_xclip *m = NULL;
+    CF_TRY(cf_xclip_config_check(config));
+    CF_TRY(cf_alloc_zero(&m, 1, sizeof *m));
+    m->config = *config;
+    CF_GO(cf_params_new(&m->params));
+    CF_GO(cf_text_init(m));
+    CF_GO(cf_vision_init(m));
+    CF_GO(cf_mit_init(m));
+    CF_GO(cf_prompts_init(m));
+    CF_GO(cf_params_alloc(m->params, trains, &m->config));
+    *out = m;
+    return CF_OK;
+done:
+    cf_xclip_free(m);
+    return status;
+}
+
+void cf_xclip_free(cf_xclip *m)
+{
+    if (!m) return;
+    cf_params_free(m->params);
+    cf_free(m->text_blocks);
+    cf_free(m->vision_blocks);
+    cf_free(m->mit_blocks);
+    cf_free(m->prompt_layers);
+    cf_free(m);
+}
+
+const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m) { return &m->config; }
+cf_params *cf_xclip_params(const cf_xclip *m) { return m->params; }
+
+cf_tensor *cf_model_segment(const cf_xclip *m, cf_tape *t, cf_segment_fn *fn, const void *ctx,
+                            size_t ctx_size, cf_tensor *x)
+{
+    if (!x) return NULL;
+    if (m->config.recompute || !cf_tape_recording(t)) return cf_segment(t, fn, ctx, ctx_size, &x, 1);
+    return fn(t, ctx, &x);
+}
+
+cf_status cf_xclip_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t, cf_tensor *c,
+                          cf_xclip_watch *watch, void *user)
+{
+    cf_tensor *prompt = NULL, *text = c;
+    if (m->config.prompt_layers > 0) {
+        prompt = cf_prompts_apply(m, t, c, io->prompt_tokens, watch, user);
+        text = prompt ? cf_add(t, prompt, c) : NULL; /* c_hat = c + alpha x, [b, K, e] */
+    }
+    cf_tensor *logits = cf_cosine_scores(t, io->video_features, text, m->logit_scale);
+    CF_TRY(cf_tape_status(t));
+    io->prompt = prompt;
+    io->logits = logits;
+    return CF_OK;
+}
