@@ -1,0 +1,92 @@
+/* safetensors: the container of our checkpoints, read and written.
+ *
+ * Design
+ *  - A file is: 8 bytes little-endian length, that many bytes of JSON (name -> dtype, shape,
+ *    data_offsets; __metadata__ -> texts), then the data. The data must be covered exactly, without
+ *    holes or overlaps; everything else is refused with the file's and the tensor's name.
+ *  - Reading maps the file: a tensor's data is a borrowed pointer into it, or is widened into the
+ *    caller's buffer. Memory is bounded by the header, and the header by the file.
+ *  - Writing goes through PATH.tmp, sync and rename. The same input gives the same bytes, and the data
+ *    starts at a multiple of 64: the header is padded with spaces, as the format allows. */
+#ifndef CROSSFRAME_SAFETENSORS_H
+#define CROSSFRAME_SAFETENSORS_H
+
+#include "crossframe/support.h"
+
+typedef enum {
+    CF_ST_F32,
+    CF_ST_F16,
+    CF_ST_BF16,
+    CF_ST_F64,
+    CF_ST_I64,
+    CF_ST_I32,
+    CF_ST_I16,
+    CF_ST_I8,
+    CF_ST_U64,
+    CF_ST_U32,
+    CF_ST_U16,
+    CF_ST_U8,
+    CF_ST_BOOL,
+} cf_st_dtype;
+
+enum { CF_ST_MAX_RANK = 8 };
+
+typedef struct {
+    const char *name;      /* borrowed from the file */
+    cf_st_dtype dtype;
+    size_t rank;           /* 0: one number */
+    size_t shape[CF_ST_MAX_RANK];
+    size_t n;              /* product of the shape */
+    const void *data;      /* borrowed; n * cf_st_dtype_bytes bytes, at any alignment */
+} cf_st_tensor;
+
+const char *cf_st_dtype_name(cf_st_dtype dtype); /* "F32" */
+size_t cf_st_dtype_bytes(cf_st_dtype dtype);
+
+/* ---- reading ----------------------------------------------------------------------------------- */
+
+typedef struct cf_st_file cf_st_file;
+/* Maps and validates. CF_EFORMAT: not a safetensors file, or a damaged one. */
+cf_status cf_st_open(cf_st_file **out, const char *path);
+/* The same of bytes in memory, which must outlive it; `name` stands for the path in messages. */
+cf_status cf_st_open_memory(cf_st_file **out, const void *bytes, size_t n, const char *name);
+void cf_st_close(cf_st_file *f); /* NULL is fine */
+/* True if the file starts as a safetensors file does; it may still be damaged. */
+bool cf_st_looks_like(const void *bytes, size_t n);
+
+const char *cf_st_path(const cf_st_file *f);
+size_t cf_st_n_tensors(const cf_st_file *f);
+const cf_st_tensor *cf_st_tensor_at(const cf_st_file *f, size_t i); /* in the order of their data */
+const cf_st_tensor *cf_st_find(const cf_st_file *f, const char *name); /* NULL if there is none */
+/* CF_ENOTFOUND names file and tensor. */
+cf_status cf_st_get(const cf_st_tensor **out, const cf_st_file *f, const char *name);
+size_t cf_st_n_metadata(const cf_st_file *f);
+void cf_st_metadata_at(const char **key, const char **value, const cf_st_file *f, size_t i);
+const char *cf_st_metadata(const cf_st_file *f, const char *key); /* NULL if there is none */
+
+/* The data itself when it is F32 and aligned, else NULL. */
+const float *cf_st_borrow_f32(const cf_st_tensor *t);
+/* out[n] = the data as float: F32, F16, BF16, F64. CF_ESHAPE if the tensor has not n elements,
+ * CF_EUNSUPPORTED for whole numbers. */
+cf_status cf_st_read_f32(float *out, size_t n, const cf_st_file *f, const cf_st_tensor *t);
+/* The same as cf_real, exact for F64 in the double build. */
+cf_status cf_st_read_real(cf_real *out, size_t n, const cf_st_file *f, const cf_st_tensor *t);
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *key, *value;
+} cf_st_pair;
+
+/* tensor[n_tensors]: written in this order; names unique; `n` is ignored (the shape decides) and `data`
+ * holds dtype's numbers. Names, keys and values in UTF-8. */
+cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                      const cf_st_pair *metadata, size_t n_metadata);
+
+/* ---- text -------------------------------------------------------------------------------------- */
+
+/* Decodes one UTF-8 character at *p < end and moves *p behind it. -1 (and one byte on) if the bytes
+ * are none: too long, a surrogate, beyond U+10FFFF, cut off. */
+int32_t cf_utf8_next(const char **p, const char *end);
+
+#endif

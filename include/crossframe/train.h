@@ -1,0 +1,151 @@
+/* train: what a run is made of: configuration, run log, training loop, evaluation, checkpoints.
+ *
+ * Design
+ *  - The configuration has the published keys (spec/data-and-recipe.md 1) and ours, all in one table
+ *    (src/train/config_table.c): name, type, default, range or choices, unit, help. Everything else,
+ *    reading, writing, checking and the help texts, walks that table; a new key is one line there and
+ *    one field here. A field's name is its key's in lower case: DATA.NUM_FRAMES is data.num_frames.
+ *  - The run log is one JSON object a line, written whole by one system call, so a killed run leaves at
+ *    most one half-written line, and a resumed one cuts what the checkpoint does not know. */
+#ifndef CROSSFRAME_TRAIN_H
+#define CROSSFRAME_TRAIN_H
+
+#include "crossframe/data.h"
+#include "crossframe/support.h"
+
+/* ---- configuration ----------------------------------------------------------------------------- */
+
+enum { CF_CONFIG_MAX_KEYS = 96 };
+
+/* Values of the choice keys, in the order of their names in the table. */
+typedef enum { CF_VIDEO_CCT, CF_VIDEO_MEAN, CF_VIDEO_ONE, CF_VIDEO_JOINT } cf_config_video;
+typedef enum {
+    CF_PROMPT_VIDEO,
+    CF_PROMPT_NONE,
+    CF_PROMPT_ENSEMBLE,
+    CF_PROMPT_VECTORS
+} cf_config_prompt;
+typedef enum { CF_HEAD_TEXT, CF_HEAD_FC } cf_config_head;
+
+/* Plain values; strings are owned by the configuration, never NULL, "" where nothing is set. */
+typedef struct cf_config {
+    struct {
+        char *root, *train_file, *val_file, *label_list, *dataset;
+        int num_frames, num_classes, input_size, workers;
+        bool shuffle;
+        cf_sampling sampling;
+    } data;
+    struct {
+        char *arch, *pretrained, *resume, *bpe;
+        double drop_path_rate, prompt_alpha;
+        bool fix_text, fix_visual;
+        cf_config_video video;
+        cf_config_prompt prompt;
+        cf_config_head head;
+        int mit_layers, prompt_layers;
+        /* ARCH custom; 0 = not given */
+        int patch_size, vision_width, vision_layers, embed_dim, text_width, text_layers,
+            context_length;
+    } model;
+    struct {
+        int epochs, batch_size, accumulation_steps;
+        double warmup_epochs, weight_decay, lr, clip_grad;
+        bool auto_resume, use_checkpoint;
+        char *lr_scheduler, *optimizer, *opt_level;
+    } train;
+    struct {
+        double label_smooth, color_jitter, gray_scale, mixup, cutmix, mixup_switch_prob, flip;
+        bool multi_scale_crop;
+    } aug;
+    struct {
+        int num_clip, num_crop;
+        bool only_test;
+        cf_sampling sampling;
+    } test;
+    char *output;
+    int save_freq, print_freq, seed;
+    char *origin[CF_CONFIG_MAX_KEYS]; /* by key: "FILE:LINE", "--opts", ...; NULL = the default */
+} cf_config;
+
+typedef enum {
+    CF_CONFIG_INT,
+    CF_CONFIG_REAL,
+    CF_CONFIG_BOOL,
+    CF_CONFIG_TEXT,
+    CF_CONFIG_CHOICE,
+} cf_config_type;
+
+typedef struct {
+    const char *name; /* "TRAIN.LR" */
+    cf_config_type type;
+    size_t offset;        /* in cf_config */
+    const char *standard; /* the default, as YAML */
+    double least, most;   /* numbers only */
+    const char *choices;  /* "sparse|dense"; NULL: any. Also for texts */
+    const char *unit;     /* "" if none */
+    const char *help;     /* one line */
+} cf_config_key;
+
+size_t cf_config_n_keys(void);
+const cf_config_key *cf_config_key_at(size_t i);
+/* NULL if there is none of this name; the index, if wanted, in *index. */
+const cf_config_key *cf_config_find(size_t *index, const char *name);
+
+/* Defaults < the YAML file at `path` with what it lists under BASE (NULL: no file) < opts: "KEY",
+ * "VALUE" pairs and "KEY=VALUE"s, values as in YAML. CF_EINVAL names file and line, key, and for an
+ * unknown key the nearest one. Nothing is said here about values that do not fit each other. */
+cf_status cf_config_load(cf_config **out, const char *path, const char *const *opts, size_t n_opts);
+/* The same from text in memory; `name` stands for the path, BASE is refused. */
+cf_status cf_config_parse(cf_config **out, const char *text, size_t n, const char *name);
+void cf_config_free(cf_config *c);
+
+/* Sets one key from a value as in YAML; `origin` is kept for messages. *c is unchanged on failure. */
+cf_status cf_config_set(cf_config *c, const char *key, const char *value, const char *origin);
+/* The same for a dedicated option: the value of a text key is taken as it is, unquoted. */
+cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, const char *origin);
+/* Values that contradict each other or that nothing implements yet; logs what is accepted but unused
+ * or suspicious. Asks no file: whether K fits the labels is for the loop. */
+cf_status cf_config_check(const cf_config *c);
+
+/* One value as YAML; free with cf_free. */
+cf_status cf_config_get(char **out, const cf_config *c, size_t key_index);
+/* All of it as YAML that loads back to the same values; free with cf_free. */
+cf_status cf_config_text(char **out, const cf_config *c);
+cf_status cf_config_write(const cf_config *c, const char *path);
+
+/* Number of insertions, deletions, replacements and swaps of neighbours between a and b, without
+ * regard to case: for "did you mean". */
+size_t cf_text_distance(const char *a, const char *b);
+
+/* ---- run log ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    int epoch;
+    int64_t step;           /* optimiser steps since the start of the run, from 0 */
+    double loss, lr;        /* mean over the step's accumulation; the base group's rate */
+    double grad_norm;       /* before clipping */
+    double seconds, data_seconds, videos_per_second;
+} cf_step_record;
+
+typedef struct {
+    int epoch;
+    double top1, top5;      /* percent */
+    int64_t videos;
+    int views;              /* of each video */
+} cf_eval_record;
+
+typedef struct cf_run_log cf_run_log;
+/* Opens OUTPUT/log.jsonl to append. What an earlier run left is cut before the first step line with
+ * step >= keep_steps and before eval line number keep_evals (counted from 0; SIZE_MAX: any), and so is
+ * a half-written last line: the log reads as if the run had never stopped. CF_EFORMAT: not a run log,
+ * nothing is changed. */
+cf_status cf_run_log_open(cf_run_log **out, const char *path, int64_t keep_steps,
+                          size_t keep_evals);
+/* Numbers that are not finite become null. These allocate nothing. */
+cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r);
+cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r);
+size_t cf_run_log_evals(const cf_run_log *l); /* eval lines in the file: for the checkpoint */
+cf_status cf_run_log_sync(cf_run_log *l);     /* on disk when it returns: before a checkpoint */
+void cf_run_log_close(cf_run_log *l);         /* NULL is fine */
+
+#endif

@@ -1,0 +1,166 @@
+/* safetensors, writing: the header is made in memory, the data streams through a cf_writer.
+ *
+ * Nothing but the arguments decides the bytes: metadata and tensors stand in the order given, numbers
+ * are decimal, texts escape only what JSON demands. The header is padded with spaces to where the data
+ * starts at a multiple of 64 bytes; each tensor follows the one before it without a gap, as the format
+ * demands. */
+#include "crossframe/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A growing text. */
+typedef struct {
+    char *bytes;
+    size_t n, capacity;
+} text;
+
+static cf_status put(text *t, const char *bytes, size_t n)
+{
+    if (n > t->capacity - t->n) {
+        size_t capacity = t->capacity + n > 2 * t->capacity ? t->capacity + n : 2 * t->capacity;
+        CF_TRY(cf_realloc(&t->bytes, capacity, 1));
+        t->capacity = capacity;
+    }
+    if (n > 0) memcpy(t->bytes + t->n, bytes, n);
+    t->n += n;
+    return CF_OK;
+}
+
+static cf_status put_plain(text *t, const char *s) { return put(t, s, strlen(s)); }
+
+static cf_status put_size(text *t, size_t value)
+{
+    char digits[24];
+    return put(t, digits, (size_t)snprintf(digits, sizeof digits, "%zu", value));
+}
+
+/* "s" as JSON; CF_EINVAL if it is not UTF-8, which other readers of the format refuse. */
+static cf_status put_quoted(text *t, const char *s)
+{
+    CF_TRY(put(t, "\"", 1));
+    for (const char *end = s + strlen(s); s < end;) {
+        const char *at = s;
+        int32_t c = cf_utf8_next(&s, end);
+        char escape[8];
+        if (c < 0) return CF_FAIL(CF_EINVAL, "not UTF-8: %.60s", at);
+        if (c == '"' || c == '\\') snprintf(escape, sizeof escape, "\\%c", (char)c);
+        else if (c < 0x20) snprintf(escape, sizeof escape, "\\u%04x", (unsigned)c);
+        else {
+            CF_TRY(put(t, at, (size_t)(s - at)));
+            continue;
+        }
+        CF_TRY(put_plain(t, escape));
+    }
+    return put(t, "\"", 1);
+}
+
+static cf_status tensor_bytes(size_t *out, const cf_st_tensor *t)
+{
+    size_t bytes = cf_st_dtype_bytes(t->dtype);
+    CF_ASSERT(t->rank <= CF_ST_MAX_RANK);
+    for (size_t i = 0; i < t->rank; i++) CF_TRY(cf_mul_size(&bytes, bytes, t->shape[i]));
+    *out = bytes;
+    return CF_OK;
+}
+
+static cf_status put_tensor(text *t, const cf_st_tensor *tensor, size_t begin, size_t end)
+{
+    CF_TRY(put_quoted(t, tensor->name));
+    CF_TRY(put_plain(t, ":{\"dtype\":\""));
+    CF_TRY(put_plain(t, cf_st_dtype_name(tensor->dtype)));
+    CF_TRY(put_plain(t, "\",\"shape\":["));
+    for (size_t i = 0; i < tensor->rank; i++) {
+        if (i > 0) CF_TRY(put(t, ",", 1));
+        CF_TRY(put_size(t, tensor->shape[i]));
+    }
+    CF_TRY(put_plain(t, "],\"data_offsets\":["));
+    CF_TRY(put_size(t, begin));
+    CF_TRY(put(t, ",", 1));
+    CF_TRY(put_size(t, end));
+    return put_plain(t, "]}");
+}
+
+static cf_status put_metadata(text *t, const cf_st_pair *metadata, size_t n)
+{
+    CF_TRY(put_plain(t, "\"__metadata__\":{"));
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0) CF_TRY(put(t, ",", 1));
+        CF_TRY(put_quoted(t, metadata[i].key));
+        CF_TRY(put(t, ":", 1));
+        CF_TRY_CTX(put_quoted(t, metadata[i].value), "metadata %s", metadata[i].key);
+    }
+    return put(t, "}", 1);
+}
+
+static cf_status make_header(text *t, const cf_st_tensor *tensor, size_t n_tensors,
+                             const cf_st_pair *metadata, size_t n_metadata)
+{
+    enum { LENGTH = 8 };
+    size_t end = 0;
+    CF_TRY(put(t, "{", 1));
+    if (n_metadata > 0) CF_TRY(put_metadata(t, metadata, n_metadata));
+    for (size_t i = 0; i < n_tensors; i++) {
+        size_t bytes;
+        CF_TRY_CTX(tensor_bytes(&bytes, &tensor[i]), "tensor %s", tensor[i].name);
+        if (i > 0 || n_metadata > 0) CF_TRY(put(t, ",", 1));
+        CF_TRY(put_tensor(t, &tensor[i], end, end + bytes));
+        end += bytes;
+    }
+    CF_TRY(put(t, "}", 1));
+    while ((LENGTH + t->n) % CF_ALIGN != 0) CF_TRY(put(t, " ", 1));
+    return CF_OK;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* No two of these names are equal. `step` is the distance of one name pointer to the next. */
+static cf_status check_unique(const char *const *name, size_t n, size_t step, const char *what)
+{
+    const char **sorted;
+    CF_TRY(cf_alloc(&sorted, n, sizeof *sorted));
+    for (size_t i = 0; i < n; i++)
+        memcpy(&sorted[i], (const char *)name + i * step, sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, compare_texts);
+    cf_status status = CF_OK;
+    for (size_t i = 1; i < n && status == CF_OK; i++) {
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            status = CF_FAIL(CF_EINVAL, "two %s are named %s", what, sorted[i]);
+    }
+    for (size_t i = 0; i < n && status == CF_OK; i++) {
+        if (strcmp(sorted[i], "__metadata__") == 0)
+            status = CF_FAIL(CF_EINVAL, "one of the %s has the reserved name __metadata__", what);
+    }
+    cf_free(sorted);
+    return status;
+}
+
+cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                      const cf_st_pair *metadata, size_t n_metadata)
+{
+    text header = { 0 };
+    cf_writer *w = NULL;
+    cf_status status = CF_OK;
+    if (n_tensors > 0) CF_GO(check_unique(&tensor->name, n_tensors, sizeof *tensor, "tensors"));
+    if (n_metadata > 0) CF_GO(check_unique(&metadata->key, n_metadata, sizeof *metadata, "metadata"));
+    CF_GO(make_header(&header, tensor, n_tensors, metadata, n_metadata));
+    CF_GO(cf_writer_new(&w, path));
+    uint64_t length = header.n;
+    CF_GO(cf_writer_put(w, &length, sizeof length));
+    CF_GO(cf_writer_put(w, header.bytes, header.n));
+    for (size_t i = 0; i < n_tensors; i++) {
+        size_t bytes;
+        CF_GO(tensor_bytes(&bytes, &tensor[i]));
+        CF_GO(cf_writer_put(w, tensor[i].data, bytes));
+    }
+    status = cf_writer_commit(w);
+    w = NULL;
+done:
+    cf_writer_abort(w);
+    cf_free(header.bytes);
+    return status == CF_OK ? CF_OK : cf_fail_context(status, "cannot write %s", path);
+}

@@ -1,0 +1,132 @@
+/* What single values cannot tell: choices not implemented, values that contradict each other, and log
+ * lines for what is accepted without effect or is probably not meant. Every message names the key, its
+ * value and where the value came from. */
+#include "config_internal.h"
+
+#include <string.h>
+
+static const char *where(const cf_config *c, const char *key)
+{
+    size_t index;
+    CF_ASSERT(cf_config_find(&index, key) != NULL);
+    return c->origin[index] ? c->origin[index] : "default";
+}
+
+static bool is_given(const cf_config *c, const char *key)
+{
+    size_t index;
+    CF_ASSERT(cf_config_find(&index, key) != NULL);
+    return c->origin[index] != NULL;
+}
+
+static cf_status unimplemented(const cf_config *c, const char *key, bool fine)
+{
+    if (fine) return CF_OK;
+    size_t index;
+    char *value;
+    CF_ASSERT(cf_config_find(&index, key) != NULL);
+    CF_TRY(cf_config_get(&value, c, index));
+    cf_status status = CF_FAIL(CF_EUNSUPPORTED, "configuration: %s %s is not implemented yet (%s)",
+                               key, value, where(c, key));
+    cf_free(value);
+    return status;
+}
+
+static cf_status check_sizes(const cf_config *c)
+{
+    static const struct {
+        const char *key;
+        size_t offset;
+        int multiple;
+    } sizes[] = {
+        { "MODEL.PATCH_SIZE", offsetof(cf_config, model.patch_size), 1 },
+        { "MODEL.VISION_WIDTH", offsetof(cf_config, model.vision_width), 64 },
+        { "MODEL.VISION_LAYERS", offsetof(cf_config, model.vision_layers), 1 },
+        { "MODEL.EMBED_DIM", offsetof(cf_config, model.embed_dim), 64 },
+        { "MODEL.TEXT_WIDTH", offsetof(cf_config, model.text_width), 64 },
+        { "MODEL.TEXT_LAYERS", offsetof(cf_config, model.text_layers), 1 },
+    };
+    bool custom = strcmp(c->model.arch, "custom") == 0;
+    bool weights = *c->model.pretrained || *c->model.resume || c->train.auto_resume;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int value = *(const int *)((const char *)c + sizes[i].offset);
+        if (!custom && value != 0)
+            return CF_FAIL(CF_EINVAL, "configuration: %s %d is for MODEL.ARCH custom, not %s (%s)",
+                           sizes[i].key, value, c->model.arch, where(c, sizes[i].key));
+        if (custom && value == 0 && !weights)
+            return CF_FAIL(CF_EINVAL,
+                           "configuration: MODEL.ARCH custom without weights needs %s (%s)",
+                           sizes[i].key, where(c, "MODEL.ARCH"));
+        if (value % sizes[i].multiple != 0)
+            return CF_FAIL(CF_EINVAL,
+                           "configuration: %s %d is no multiple of %d, the width of a head (%s)",
+                           sizes[i].key, value, sizes[i].multiple, where(c, sizes[i].key));
+    }
+    if (c->model.patch_size > 0 && c->data.input_size % c->model.patch_size != 0)
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: DATA.INPUT_SIZE %d is no multiple of MODEL.PATCH_SIZE %d (%s)",
+                       c->data.input_size, c->model.patch_size, where(c, "DATA.INPUT_SIZE"));
+    return CF_OK;
+}
+
+static cf_status check_resolution(const cf_config *c)
+{
+    if (strcmp(c->model.arch, "custom") == 0) return CF_OK;
+    int size = strstr(c->model.arch, "@336") ? 336 : 224;
+    if (c->data.input_size == size) return CF_OK;
+    return CF_FAIL(CF_EINVAL, "configuration: MODEL.ARCH %s needs DATA.INPUT_SIZE %d, not %d (%s)",
+                   c->model.arch, size, c->data.input_size, where(c, "DATA.INPUT_SIZE"));
+}
+
+static void log_unused(const cf_config *c)
+{
+    if (is_given(c, "TRAIN.OPT_LEVEL") && strcmp(c->train.opt_level, "O0") != 0)
+        cf_log(CF_LOG_INFO,
+               "configuration: TRAIN.OPT_LEVEL %s has no effect: everything is computed in float32",
+               c->train.opt_level);
+    if (strcmp(c->train.lr_scheduler, "cosine") != 0)
+        cf_log(CF_LOG_WARNING,
+               "configuration: TRAIN.LR_SCHEDULER %s has no effect: the schedule is cosine (%s)",
+               c->train.lr_scheduler, where(c, "TRAIN.LR_SCHEDULER"));
+    if (strcmp(c->train.optimizer, "adamw") != 0)
+        cf_log(CF_LOG_WARNING,
+               "configuration: TRAIN.OPTIMIZER %s has no effect: the optimiser is AdamW (%s)",
+               c->train.optimizer, where(c, "TRAIN.OPTIMIZER"));
+}
+
+static void log_suspicious(const cf_config *c)
+{
+    if (c->aug.mixup <= 0 && is_given(c, "AUG.MIXUP") && c->aug.cutmix > 0)
+        cf_log(CF_LOG_WARNING, "configuration: AUG.MIXUP 0 switches cutmix off too (%s)",
+               where(c, "AUG.MIXUP"));
+    if (c->aug.mixup > 0 && c->train.batch_size == 1 && !c->test.only_test)
+        cf_log(CF_LOG_WARNING,
+               "configuration: TRAIN.BATCH_SIZE 1 mixes every video with itself: no mixup (%s)",
+               where(c, "TRAIN.BATCH_SIZE"));
+    if (c->train.warmup_epochs >= c->train.epochs)
+        cf_log(CF_LOG_WARNING,
+               "configuration: TRAIN.WARMUP_EPOCHS %g of TRAIN.EPOCHS %d: the learning rate only rises (%s)",
+               c->train.warmup_epochs, c->train.epochs, where(c, "TRAIN.EPOCHS"));
+}
+
+cf_status cf_config_check(const cf_config *c)
+{
+    cf_config_video video = c->model.video;
+    cf_config_prompt prompt = c->model.prompt;
+    CF_TRY(unimplemented(c, "MODEL.VIDEO", video == CF_VIDEO_CCT || video == CF_VIDEO_MEAN));
+    CF_TRY(unimplemented(c, "MODEL.PROMPT", prompt == CF_PROMPT_VIDEO || prompt == CF_PROMPT_NONE));
+    CF_TRY(unimplemented(c, "MODEL.HEAD", c->model.head == CF_HEAD_TEXT));
+    if (c->test.num_crop != 1 && c->test.num_crop != 3)
+        return CF_FAIL(CF_EINVAL, "configuration: TEST.NUM_CROP must be 1 or 3, not %d (%s)",
+                       c->test.num_crop, where(c, "TEST.NUM_CROP"));
+    bool cutmix = c->aug.mixup > 0 && c->aug.mixup_switch_prob > 0;
+    if (cutmix && c->aug.cutmix <= 0)
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: AUG.CUTMIX 0 needs AUG.MIXUP_SWITCH_PROB 0, not %g (%s)",
+                       c->aug.mixup_switch_prob, where(c, "AUG.CUTMIX"));
+    CF_TRY(check_sizes(c));
+    CF_TRY(check_resolution(c));
+    log_unused(c);
+    log_suspicious(c);
+    return CF_OK;
+}
