@@ -12,8 +12,8 @@
 #include "crossframe/nn.h"
 
 typedef enum {
-    CF_VIDEO_CCT,  /* cross-frame communication: message tokens in every vision block */
-    CF_VIDEO_MEAN, /* plain CLIP blocks on each frame */
+    CF_ENCODER_CCT,  /* cross-frame communication: message tokens in every vision block */
+    CF_ENCODER_MEAN, /* plain CLIP blocks on each frame */
 } cf_video_encoder;
 
 typedef struct {

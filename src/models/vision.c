@@ -47,7 +47,7 @@ cf_status cf_vision_init(cf_xclip *m)
     CF_TRY(cf_norm_init(&m->ln_pre, p, "visual.ln_pre", d));
     CF_TRY(cf_alloc_zero(&m->vision_blocks, c->vision_layers, sizeof *m->vision_blocks));
     for (size_t i = 0; i < c->vision_layers; i++)
-        CF_TRY(block_init(&m->vision_blocks[i], p, i, d, c->video == CF_VIDEO_CCT));
+        CF_TRY(block_init(&m->vision_blocks[i], p, i, d, c->video == CF_ENCODER_CCT));
     return cf_norm_init(&m->ln_post, p, "visual.ln_post", d);
 }
 
@@ -128,7 +128,7 @@ cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, c
                                     .b = b,
                                     .T = T,
                                     .d = d,
-                                    .messages = c->video == CF_VIDEO_CCT,
+                                    .messages = c->video == CF_ENCODER_CCT,
                                     .drop = draw_drop(m, t, run, i, b) };
         x = cf_model_segment(m, t, vision_block, &ctx, sizeof ctx, x);
         if (watch && x) watch(user, "visual.block", i, x);

@@ -1,0 +1,65 @@
+/* optim: AdamW over the trainable block, parameter groups by name, the published schedule, clipping.
+ * Formulas and numbers: spec of the recipe (7.2 groups, 7.3 AdamW, 7.4 schedule). */
+#ifndef CROSSFRAME_OPTIM_H
+#define CROSSFRAME_OPTIM_H
+
+#include "crossframe/autograd.h"
+
+/* ---- groups ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    double lr_factor; /* 1, or 10 for new modules */
+    bool decay;
+} cf_param_group;
+/* Rule of the recipe: new modules (message_, mit, prompts) have `new_factor` times the rate; no decay
+ * for tensors of exactly one dimension, names ending in .bias or containing positional_embedding, and
+ * zero-dimensional ones unless decay_scalars (the published program decays logit_scale). */
+typedef struct {
+    double new_factor;
+    bool decay_scalars;
+    bool (*is_new)(const char *name);
+} cf_group_rule;
+cf_param_group cf_param_group_of(const cf_group_rule *rule, const cf_param *p);
+
+/* ---- AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, decoupled decay) ------------------------- */
+
+typedef struct {
+    double beta1, beta2, eps, weight_decay;
+} cf_adamw_options; /* published: 0.9, 0.98, 1e-8, 0.001 */
+
+typedef struct cf_adamw cf_adamw;
+/* Moments m and v: one block each, laid out like the parameters' trainable block. */
+cf_status cf_adamw_new(cf_adamw **out, cf_params *params, const cf_adamw_options *options,
+                       const cf_group_rule *rule);
+void cf_adamw_free(cf_adamw *o);
+/* One update of everything trained, one pass over memory:
+ *   p <- p (1 - lr wd);  m, v <- moments;  p <- p - lr / (1 - b1^s) m / (sqrt(v) / sqrt(1 - b2^s) + eps)
+ * lr[0]: base rate of old tensors, lr[1]: of new modules. grad_scale multiplies gradients on the way
+ * in (clipping). Advances the step counter s, also at rate 0. */
+void cf_adamw_update(cf_adamw *o, const double lr[2], double grad_scale);
+uint64_t cf_adamw_steps(const cf_adamw *o);
+void cf_adamw_set_steps(cf_adamw *o, uint64_t steps);
+/* Blocks of moments (n elements with padding), for saving and loading. */
+cf_real *cf_adamw_m(const cf_adamw *o, size_t *n);
+cf_real *cf_adamw_v(const cf_adamw *o, size_t *n);
+
+/* L2 norm of all gradients, in double, fixed order. */
+double cf_grad_norm(const cf_params *params);
+/* Factor that brings `norm` down to `limit`; 1 if it is below or limit is 0 (off). */
+double cf_clip_factor(double norm, double limit);
+
+/* ---- schedule ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    double lr;        /* TRAIN.LR */
+    double new_factor; /* 10 */
+    double min_lr;    /* lr / 100, the same for every group */
+    uint64_t warmup, total; /* in micro-batches: epochs times micro-batches of an epoch */
+} cf_schedule;
+/* f(t) for a group of base rate L (recipe 7.4): linear warm-up, then a cosine that starts at t = 0. */
+double cf_schedule_at(const cf_schedule *s, double L, uint64_t t);
+/* The rates the update at the end of micro-batch t uses: the schedule lags one update behind.
+ * previous: micro-batch index of the update before; first: there was none. lr[0] old, lr[1] new. */
+void cf_schedule_rates(double lr[2], const cf_schedule *s, bool first, uint64_t previous);
+
+#endif
