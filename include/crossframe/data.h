@@ -44,6 +44,7 @@ size_t cf_pack_n_videos(const cf_pack *p);
 size_t cf_pack_n_frames(const cf_pack *p);
 size_t cf_pack_n_classes(const cf_pack *p);
 cf_encoding cf_pack_encoding(const cf_pack *p);
+bool cf_pack_is_direct(const cf_pack *p); /* frames are read by pread, without lock */
 cf_pack_video cf_pack_video_get(const cf_pack *p, size_t row);
 const char *cf_pack_class_name(const cf_pack *p, size_t class_id);
 /* Our optional dataset /classes/family int32 [K]: classes of one family are told apart from each other
@@ -53,6 +54,9 @@ int32_t cf_pack_class_family(const cf_pack *p, size_t class_id);
 cf_status cf_pack_split(const int64_t **rows, size_t *n, const cf_pack *p, const char *name);
 size_t cf_pack_n_splits(const cf_pack *p);
 const char *cf_pack_split_name(const cf_pack *p, size_t i);
+/* The stored frame (0 .. n_frames-1) nearest to frame `source` (0 .. source_frames-1) of the original; of
+ * two as near the earlier. The same number where all frames are stored: n_frames == source_frames. */
+int64_t cf_pack_stored_frame(const cf_pack *p, size_t row, int64_t source);
 /* Frame `frame` (0 .. n_frames-1) of a video, decoded. Thread-safe and without lock where the file's
  * layout allows (pread at the dataset's offset); `scratch` holds the encoded bytes and is reused. */
 typedef struct {
@@ -139,6 +143,8 @@ int32_t cf_dataset_label(const cf_dataset *d, size_t i);
 const char *cf_dataset_name(const cf_dataset *d, size_t i);
 const char *cf_dataset_path(const cf_dataset *d); /* as given, for messages */
 cf_pack_video cf_dataset_video(const cf_dataset *d, size_t i); /* its label is the pack's own */
+/* The stored frame for frame `source` of the original, as cf_pack_stored_frame. */
+int64_t cf_dataset_stored_frame(const cf_dataset *d, size_t i, int64_t source);
 cf_status cf_dataset_read_frame(cf_picture *out, cf_bytes *scratch, const cf_dataset *d, size_t i,
                                 int64_t frame);
 

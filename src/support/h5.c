@@ -35,9 +35,10 @@ static herr_t keep_first(unsigned n, const H5E_error2_t *e, void *user)
     (void)user;
     if (n > 0 || !e->desc) return 0;
     /* A system call's failure is told with times and buffers; its reason is enough. */
-    const char *reason = strstr(e->desc, "error message = '");
-    reason = reason ? reason + strlen("error message = '") : e->desc;
-    snprintf(why_line, sizeof why_line, "%.*s", (int)strcspn(reason, "'\n"), reason);
+    static const char start[] = "error message = '";
+    const char *reason = strstr(e->desc, start);
+    const char *text = reason ? reason + strlen(start) : e->desc;
+    snprintf(why_line, sizeof why_line, "%.*s", (int)strcspn(text, reason ? "'\n" : "\n"), text);
     return 0;
 }
 
@@ -196,24 +197,32 @@ static cf_status close_all(cf_h5 *f)
     return status;
 }
 
+static cf_status sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    int reason = errno;
+    if (fd >= 0) close(fd);
+    if (!synced) return CF_FAIL(CF_EIO, "cannot sync %s: %s", path, strerror(reason));
+    return CF_OK;
+}
+
 static cf_status sync_and_rename(const char *temporary, const char *path)
 {
-    int fd = open(temporary, O_RDONLY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    int why = errno;
-    if (fd >= 0) close(fd);
-    if (!synced) return CF_FAIL(CF_EIO, "cannot sync %s: %s", temporary, strerror(why));
-    if (rename(temporary, path) != 0)
-        return CF_FAIL(CF_EIO, "cannot rename %s to %s: %s", temporary, path, strerror(errno));
-    char *folder;
+    char *folder; /* before the rename: after it nothing may fail */
     CF_TRY(cf_path_folder(&folder, path));
-    fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    cf_status status = CF_OK;
+    CF_GO(sync_file(temporary));
+    if (rename(temporary, path) != 0)
+        CF_GO(CF_FAIL(CF_EIO, "cannot rename %s to %s: %s", temporary, path, strerror(errno)));
+    int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
     if (fd >= 0) {
         fsync(fd); /* the file is whole either way; some file systems cannot sync a folder */
         close(fd);
     }
+done:
     cf_free(folder);
-    return CF_OK;
+    return status;
 }
 
 cf_status cf_h5_commit(cf_h5 *f)

@@ -37,7 +37,6 @@ static cf_status dataset_create(hid_t *out, cf_h5 *f, const char *path, hid_t ty
     hid_t links = H5Pcreate(H5P_LINK_CREATE), create = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     H5Pset_obj_track_times(create, 0);
-    H5Pset_fill_time(create, chunk ? H5D_FILL_TIME_IFSET : H5D_FILL_TIME_NEVER);
     if (chunk) H5Pset_chunk(create, 1, &chunk);
     hid_t id = H5Dcreate2(f->file, path, type, space, links, create, H5P_DEFAULT);
     if (id < 0)
