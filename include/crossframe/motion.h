@@ -111,7 +111,8 @@ typedef struct {
     size_t sheet_rows;     /* videos on the contact sheet, an even number (pairs) */
 } cf_motion_report_options;
 
-/* Fills runs[i].result and writes OUT/summary.json, OUT/videos.png and OUT/curves.svg. */
+/* Fills runs[i].result and writes OUT/summary.json, OUT/videos.png (with a test pack) and OUT/curves.svg
+ * (with a log). */
 cf_status cf_motion_report(cf_motion_run *runs, size_t n_runs, const cf_motion_report_options *o);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the files of the motion generator share: the bank of pictures, poses, and drawing.
+/* What the files of the motion generator share: the bank of pictures, poses, drawing, the report.
  *
  * A canvas is float RGB, interleaved, [size, size, 3], 0 .. 1. A sprite is one picture prepared for
  * drawing: brightness times opacity, and opacity, with a border of zeros so that sampling needs no
@@ -6,6 +6,7 @@
 #ifndef CROSSFRAME_DATA_MOTION_PARTS_H
 #define CROSSFRAME_DATA_MOTION_PARTS_H
 
+#include "crossframe/h5.h"
 #include "crossframe/motion.h"
 
 enum { MOTION_EDGE = 28, MOTION_PAD = 2, MOTION_SPRITE = MOTION_EDGE + 2 * MOTION_PAD };
@@ -69,5 +70,37 @@ void motion_video_draw(uint8_t *out, float *scratch, const motion_scene *s, size
                        size_t axis, bool *reversed);
 void motion_still_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index,
                        size_t caption);
+
+/* ---- report ---- */
+
+/* A scores file: scores [n, CF_MOTION_CLASSES]. */
+typedef struct {
+    float *scores;
+    int32_t *label;
+    char **name;
+    size_t n;
+} motion_scores;
+cf_status motion_scores_read(motion_scores *out, const char *path);
+void motion_scores_fini(motion_scores *s);
+size_t motion_scores_best(const motion_scores *s, size_t row);
+
+/* A picture to write and draw on; colours are 0xRRGGBB. */
+typedef struct {
+    uint8_t *pixels;
+    size_t height, width;
+} motion_page;
+enum { MOTION_GLYPH_WIDTH = 6, MOTION_GLYPH_HEIGHT = 9 }; /* with the gaps, times the scale */
+/* Text in a 5 x 7 font, cut at the page's edge; capitals are drawn as small letters. */
+void motion_page_text(motion_page *page, size_t x, size_t y, size_t scale, uint32_t colour,
+                      const char *text);
+/* An RGB picture, each pixel as zoom x zoom pixels. */
+void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom, const cf_picture *picture);
+
+/* One row a test video: its frames, its label and each run's answer. scores [n_runs]; those with n = 0
+ * are left out. */
+cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_motion_run *runs,
+                             const motion_scores *scores, size_t n_runs, size_t rows);
+/* Loss and top-1 over steps of every run with a log. */
+cf_status motion_curves_write(const char *path, const cf_motion_run *runs, size_t n_runs);
 
 #endif
