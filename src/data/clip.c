@@ -10,8 +10,8 @@
 
 static cf_status reserve_pictures(cf_clip_reader *r)
 {
-    const size_t limit = (size_t)1
-                         << 26; /* sizes beyond are not believed before they are decoded */
+    /* Larger sizes are not believed before they are decoded. */
+    const size_t limit = (size_t)1 << 26;
     size_t height = 1, width = 1;
     for (size_t i = 0; i < cf_dataset_size(r->dataset); i++) {
         cf_pack_video v = cf_dataset_video(r->dataset, i);
@@ -59,15 +59,19 @@ static void make_plan(cf_clip_plan *p, const cf_clip_reader *r, size_t i, uint32
         cf_plan_test(p, width, height, &o->augment, o->crops);
 }
 
-static void choose_frames(cf_clip_reader *r, size_t i, size_t n_frames, size_t clip, uint32_t epoch)
+/* Drawn on the frames of the original video, read from those the pack holds. */
+static void choose_frames(cf_clip_reader *r, size_t i, size_t clip, uint32_t epoch)
 {
     const cf_loader_options *o = r->options;
-    if (!o->training) {
-        cf_sample_test(r->frame, o->T, n_frames, o->sampling, clip, o->clips);
-        return;
+    size_t n = (size_t)cf_dataset_video(r->dataset, i).source_frames;
+    if (o->training) {
+        cf_rng rng = cf_rng_make(o->seed, CF_RNG_FRAMES, epoch, i);
+        cf_sample_train(r->frame, o->T, n, o->sampling, &rng);
+    } else {
+        cf_sample_test(r->frame, o->T, n, o->sampling, clip, o->clips);
     }
-    cf_rng rng = cf_rng_make(o->seed, CF_RNG_FRAMES, epoch, i);
-    cf_sample_train(r->frame, o->T, n_frames, o->sampling, &rng);
+    for (size_t t = 0; t < o->T; t++)
+        r->frame[t] = cf_dataset_stored_frame(r->dataset, i, r->frame[t]);
 }
 
 cf_status cf_clip_read(float *out, cf_clip_reader *r, size_t i, uint32_t epoch)
@@ -79,11 +83,11 @@ cf_status cf_clip_read(float *out, cf_clip_reader *r, size_t i, uint32_t epoch)
     int64_t held = -1;
     cf_clip_plan plan = { 0 };
     for (size_t at = 0; at < clips * o->T; at++) {
-        if (at % o->T == 0) choose_frames(r, i, (size_t)v.n_frames, at / o->T, epoch);
+        if (at % o->T == 0) choose_frames(r, i, at / o->T, epoch);
         int64_t frame = r->frame[at % o->T];
         if (frame != held)
             CF_TRY_CTX(cf_dataset_read_frame(&r->picture, &r->bytes, r->dataset, i, frame),
-                       "video %s, frame %lld", v.name, (long long)frame);
+                       "video %s", v.name);
         held = frame;
         if (at == 0) make_plan(&plan, r, i, epoch);
         if (r->picture.width != plan.source_width || r->picture.height != plan.source_height)

@@ -56,6 +56,12 @@ cf_pack_video cf_dataset_video(const cf_dataset *d, size_t i)
 
 const char *cf_dataset_name(const cf_dataset *d, size_t i) { return cf_dataset_video(d, i).name; }
 
+int64_t cf_dataset_stored_frame(const cf_dataset *d, size_t i, int64_t source)
+{
+    CF_ASSERT(i < d->n);
+    return cf_pack_stored_frame(d->pack, (size_t)d->row[i], source);
+}
+
 cf_status cf_dataset_read_frame(cf_picture *out, cf_bytes *scratch, const cf_dataset *d, size_t i,
                                 int64_t frame)
 {
@@ -226,13 +232,18 @@ done:
 
 static cf_status check_videos(const cf_dataset *d)
 {
+    size_t n_thinned = 0;
     if (d->n == 0) return CF_FAIL(CF_EINVAL, "%s: there are no videos in it", d->path);
     for (size_t i = 0; i < d->n; i++) {
         cf_pack_video v = cf_dataset_video(d, i);
-        if (v.n_frames < 1 || v.n_frames > UINT32_MAX)
-            return CF_FAIL(CF_EFORMAT, "%s: video %s has %lld frames", d->path, v.name,
-                           (long long)v.n_frames);
+        if (v.n_frames < 1)
+            return CF_FAIL(CF_EFORMAT, "%s: video %s has no frames", d->path, v.name);
+        n_thinned += v.n_frames != v.source_frames;
     }
+    if (n_thinned)
+        cf_log(CF_LOG_INFO,
+               "%s: %zu of %zu videos hold a part of their frames; the nearest one is taken",
+               d->path, n_thinned, d->n);
     return CF_OK;
 }
 
