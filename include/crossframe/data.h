@@ -1,19 +1,20 @@
 /* data: from files to batches. Pictures are H x W x 3 bytes, R,G,B; a batch is float32
- * [b, T, 3, S, S], normalised. Everything random is a function of (seed, epoch, video, purpose), never
- * of thread timing. Sections: picture, pack (spec/packed-dataset.md), tokenizer, sampling and
+ * [b, T, 3, S, S], normalised. Everything random is a function of (seed, epoch, video, purpose),
+ * never of thread timing. Sections: picture, pack (spec/packed-dataset.md), tokenizer, sampling and
  * transforms, loader, motion dataset. */
 #ifndef CROSSFRAME_DATA_H
 #define CROSSFRAME_DATA_H
 
 #include "crossframe/support.h"
 
-/* ---- pictures ---------------------------------------------------------------------------------- */
+/* ---- pictures -------------------------------------------------------------------------------- */
 
 typedef enum { CF_ENCODING_RAW, CF_ENCODING_PNG, CF_ENCODING_JPEG } cf_encoding;
 
-/* A caller-owned picture that grows as needed and is reused: zero-initialise, cf_picture_fini at end. */
+/* A caller-owned picture that grows as needed and is reused: zero-initialise, cf_picture_fini at
+ * end. */
 typedef struct {
-    uint8_t *pixels; /* height x width x 3 */
+    uint8_t *pixels;                /* height x width x 3 */
     size_t height, width, capacity; /* capacity in bytes */
 } cf_picture;
 cf_status cf_picture_resize_buffer(cf_picture *p, size_t height, size_t width);
@@ -21,11 +22,11 @@ void cf_picture_fini(cf_picture *p);
 /* PNG of any colour type and depth, to 8-bit RGB (alpha dropped). `what` names it in errors. */
 cf_status cf_png_decode(cf_picture *out, const uint8_t *bytes, size_t n, const char *what);
 /* Fresh bytes in *out (cf_free). level: zlib's 0 .. 9. */
-cf_status cf_png_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t height, size_t width,
-                        int level);
+cf_status cf_png_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t height,
+                        size_t width, int level);
 cf_status cf_png_write(const char *path, const uint8_t *pixels, size_t height, size_t width);
 
-/* ---- packed dataset ---------------------------------------------------------------------------- */
+/* ---- packed dataset -------------------------------------------------------------------------- */
 
 typedef struct cf_pack cf_pack;
 typedef struct {
@@ -36,7 +37,8 @@ typedef struct {
     float fps;
 } cf_pack_video;
 
-/* Opens and validates (spec/packed-dataset.md, "On open"); every refusal names path, row and value. */
+/* Opens and validates (spec/packed-dataset.md, "On open"); every refusal names path, row and
+ * value. */
 cf_status cf_pack_open(cf_pack **out, const char *path);
 void cf_pack_free(cf_pack *p);
 const char *cf_pack_path(const cf_pack *p);
@@ -47,18 +49,21 @@ cf_encoding cf_pack_encoding(const cf_pack *p);
 bool cf_pack_is_direct(const cf_pack *p); /* frames are read by pread, without lock */
 cf_pack_video cf_pack_video_get(const cf_pack *p, size_t row);
 const char *cf_pack_class_name(const cf_pack *p, size_t class_id);
-/* Our optional dataset /classes/family int32 [K]: classes of one family are told apart from each other
- * only (the stills of the motion dataset: one family a kind of caption). 0 for all when absent. */
+/* Our optional dataset /classes/family int32 [K]: classes of one family are told apart from each
+ * other only (the stills of the motion dataset: one family a kind of caption). 0 for all when
+ * absent. */
 int32_t cf_pack_class_family(const cf_pack *p, size_t class_id);
 /* Rows of /splits/NAME, borrowed. CF_ENOTFOUND names the splits there are. */
 cf_status cf_pack_split(const int64_t **rows, size_t *n, const cf_pack *p, const char *name);
 size_t cf_pack_n_splits(const cf_pack *p);
 const char *cf_pack_split_name(const cf_pack *p, size_t i);
-/* The stored frame (0 .. n_frames-1) nearest to frame `source` (0 .. source_frames-1) of the original; of
- * two as near the earlier. The same number where all frames are stored: n_frames == source_frames. */
+/* The stored frame (0 .. n_frames-1) nearest to frame `source` (0 .. source_frames-1) of the
+ * original; of two as near the earlier. The same number where all frames are stored: n_frames ==
+ * source_frames. */
 int64_t cf_pack_stored_frame(const cf_pack *p, size_t row, int64_t source);
-/* Frame `frame` (0 .. n_frames-1) of a video, decoded. Thread-safe and without lock where the file's
- * layout allows (pread at the dataset's offset); `scratch` holds the encoded bytes and is reused. */
+/* Frame `frame` (0 .. n_frames-1) of a video, decoded. Thread-safe and without lock where the
+ * file's layout allows (pread at the dataset's offset); `scratch` holds the encoded bytes and is
+ * reused. */
 typedef struct {
     uint8_t *bytes;
     size_t capacity;
@@ -77,8 +82,10 @@ typedef struct {
     size_t n_classes;
 } cf_pack_options;
 typedef struct cf_pack_writer cf_pack_writer;
-/* Writes PATH.tmp, renamed to PATH by commit. Frame bytes are streamed: memory does not grow with them. */
-cf_status cf_pack_writer_new(cf_pack_writer **out, const char *path, const cf_pack_options *options);
+/* Writes PATH.tmp, renamed to PATH by commit. Frame bytes are streamed: memory does not grow with
+ * them. */
+cf_status cf_pack_writer_new(cf_pack_writer **out, const char *path,
+                             const cf_pack_options *options);
 /* pixels: n_frames x height x width x 3. label -1 = unknown, otherwise < n_classes. */
 cf_status cf_pack_writer_add(cf_pack_writer *w, const char *name, int32_t label, float fps,
                              const uint8_t *pixels, size_t n_frames, size_t height, size_t width);
@@ -86,52 +93,55 @@ cf_status cf_pack_writer_split(cf_pack_writer *w, const char *name, const int64_
 cf_status cf_pack_writer_commit(cf_pack_writer *w); /* frees w in any case */
 void cf_pack_writer_abort(cf_pack_writer *w);       /* removes the temporary file; NULL is fine */
 
-/* ---- tokenizer --------------------------------------------------------------------------------- */
+/* ---- tokenizer ------------------------------------------------------------------------------- */
 
 typedef struct cf_tokenizer cf_tokenizer;
-/* CLIP's byte-pair encoding, spec 10.2 and 10.3. Beside ASCII, which is exact, text is repaired as far as
- * single characters go (ligatures, width, quotes, controls, NFC); wrongly decoded UTF-8 is not undone
- * (logged once). Of HTML's named entities it knows Latin-1's and the usual typographic ones.
+/* CLIP's byte-pair encoding, spec 10.2 and 10.3. Beside ASCII, which is exact, text is repaired as
+ * far as single characters go (ligatures, width, quotes, controls, NFC); wrongly decoded UTF-8 is
+ * not undone (logged once). Of HTML's named entities it knows Latin-1's and the usual typographic
+ * ones.
  *
- * Byte-pair vocabulary: bpe_simple_vocab_16e6.txt.gz (header line, merges 1..48894 used when the file
- * has that many, otherwise all) or a merges.txt. Vocabulary size = 512 + merges + 2; the last two ids
- * are start and end of text. CF_EFORMAT names file and line. Thread-safe. */
+ * Byte-pair vocabulary: bpe_simple_vocab_16e6.txt.gz (header line, merges 1..48894 used when the
+ * file has that many, otherwise all) or a merges.txt. Vocabulary size = 512 + merges + 2; the last
+ * two ids are start and end of text. CF_EFORMAT names file and line. Thread-safe. */
 cf_status cf_tokenizer_open(cf_tokenizer **out, const char *path);
 void cf_tokenizer_free(cf_tokenizer *t);
 size_t cf_tokenizer_vocabulary(const cf_tokenizer *t);
 uint64_t cf_tokenizer_hash(const cf_tokenizer *t); /* of the merges: part of the text cache's key */
-/* ids of one text with start and end, into out[max]; *n = how many. CF_EINVAL names a text that needs
- * more than max (the text tower's context). */
+/* ids of one text with start and end, into out[max]; *n = how many. CF_EINVAL names a text that
+ * needs more than max (the text tower's context). */
 cf_status cf_tokenize(int32_t *out, size_t *n, size_t max, const cf_tokenizer *t, const char *text);
 /* A whole table [n_texts, context], each row padded with 0. */
 cf_status cf_tokenize_table(int32_t *out, const cf_tokenizer *t, const char *const *texts,
                             size_t n_texts, size_t context);
-/* Learns a vocabulary from texts: *out is the text of a merges.txt (cf_free), at most max_merges lines
- * after the header, fewer when every word has become one token. */
+/* Learns a vocabulary from texts: *out is the text of a merges.txt (cf_free), at most max_merges
+ * lines after the header, fewer when every word has become one token. */
 cf_status cf_bpe_learn(char **out, const char *const *texts, size_t n_texts, size_t max_merges);
 
-/* ---- sampling and transforms: spec/data-and-recipe.md 3, 4, 6 ----------------------------------- */
+/* ---- sampling and transforms: spec/data-and-recipe.md 3, 4, 6 -------------------------------- */
 
 typedef enum { CF_SAMPLING_SPARSE, CF_SAMPLING_DENSE } cf_sampling;
 /* T frame indices of a video of n frames (n >= 1), training manner (3.1; rng draws the offsets). */
 void cf_sample_train(int64_t *index, size_t T, size_t n, cf_sampling mode, cf_rng *rng);
-/* Deterministic indices (3.1 test mode) of view `view` of `views`: 0 of 1 is the published centre, more
- * views are shifted evenly inside the segments (dense: over the places where the window fits). */
-void cf_sample_test(int64_t *index, size_t T, size_t n, cf_sampling mode, size_t view, size_t views);
+/* Deterministic indices (3.1 test mode) of view `view` of `views`: 0 of 1 is the published centre,
+ * more views are shifted evenly inside the segments (dense: over the places where the window
+ * fits). */
+void cf_sample_test(int64_t *index, size_t T, size_t n, cf_sampling mode, size_t view,
+                    size_t views);
 
 typedef struct {
-    size_t size;             /* S */
-    bool multi_scale_crop;   /* AUG.MULTI_SCALE_CROP; false: short side to S and centre crop, also in
+    size_t size;           /* S */
+    bool multi_scale_crop; /* AUG.MULTI_SCALE_CROP; false: short side to S and centre crop, also in
                               * the one-crop test (true: test brings it to floor(8 S / 7) first) */
-    double flip;             /* AUG.FLIP: probability */
-    double color_jitter;     /* AUG.COLOR_JITTER: probability per clip */
-    double gray_scale;       /* AUG.GRAY_SCALE: probability per clip */
+    double flip;           /* AUG.FLIP: probability */
+    double color_jitter;   /* AUG.COLOR_JITTER: probability per clip */
+    double gray_scale;     /* AUG.GRAY_SCALE: probability per clip */
 } cf_augment;
 
-/* ---- dataset and loader ------------------------------------------------------------------------ */
+/* ---- dataset and loader ---------------------------------------------------------------------- */
 
-/* What DATA.TRAIN_FILE / DATA.VAL_FILE name: a pack ("train.h5"), a split of one ("all.h5#test1"), or a
- * list of `path label` lines with DATA.ROOT naming a pack (rows found by name). */
+/* What DATA.TRAIN_FILE / DATA.VAL_FILE name: a pack ("train.h5"), a split of one ("all.h5#test1"),
+ * or a list of `path label` lines with DATA.ROOT naming a pack (rows found by name). */
 typedef struct cf_dataset cf_dataset;
 cf_status cf_dataset_open(cf_dataset **out, const char *file, const char *root);
 void cf_dataset_free(cf_dataset *d);
@@ -141,7 +151,7 @@ const char *cf_dataset_class_name(const cf_dataset *d, size_t class_id);
 int32_t cf_dataset_class_family(const cf_dataset *d, size_t class_id);
 int32_t cf_dataset_label(const cf_dataset *d, size_t i);
 const char *cf_dataset_name(const cf_dataset *d, size_t i);
-const char *cf_dataset_path(const cf_dataset *d); /* as given, for messages */
+const char *cf_dataset_path(const cf_dataset *d);              /* as given, for messages */
 cf_pack_video cf_dataset_video(const cf_dataset *d, size_t i); /* its label is the pack's own */
 /* The stored frame for frame `source` of the original, as cf_pack_stored_frame. */
 int64_t cf_dataset_stored_frame(const cf_dataset *d, size_t i, int64_t source);
@@ -149,28 +159,28 @@ cf_status cf_dataset_read_frame(cf_picture *out, cf_bytes *scratch, const cf_dat
                                 int64_t frame);
 
 typedef struct {
-    size_t T, batch;          /* frames a clip; videos a micro-batch */
-    cf_augment augment;       /* size and multi_scale_crop in every mode, the rest in training only */
+    size_t T, batch;    /* frames a clip; videos a micro-batch */
+    cf_augment augment; /* size and multi_scale_crop in every mode, the rest in training only */
     cf_sampling sampling;
-    bool training;            /* shuffled, augmented, last incomplete batch dropped; else every video once */
-    bool shuffle;             /* training only: DATA.SHUFFLE */
+    bool training; /* shuffled, augmented, last incomplete batch dropped; else every video once */
+    bool shuffle;  /* training only: DATA.SHUFFLE */
     double label_smooth, mixup, cutmix, mix_switch; /* training only: spec 6 */
-    size_t clips, crops;      /* test views: NUM_CLIP x NUM_CROP (1 or 3) */
+    size_t clips, crops;                            /* test views: NUM_CLIP x NUM_CROP (1 or 3) */
     uint64_t seed;
-    int workers;              /* decoding threads; 0 = automatic */
-    size_t n_classes;         /* K: columns of target */
+    int workers;      /* decoding threads; 0 = automatic */
+    size_t n_classes; /* K: columns of target */
 } cf_loader_options;
 
 /* One micro-batch, owned by the loader until the next cf_loader_next. Classes of a batch: when the
  * dataset has families, all videos of a training batch are of one family and `class_id` lists that
  * family's classes; target has one column for each. Otherwise class_id is 0 .. K-1. */
 typedef struct {
-    const float *video;       /* [n, views * T, 3, S, S]; views = 1 in training; order: spec 4.11 */
-    const float *target;      /* [n, n_columns], rows sum to 1; NULL when not training */
-    const int32_t *class_id;  /* [n_columns] */
+    const float *video;      /* [n, views * T, 3, S, S]; views = 1 in training; order: spec 4.11 */
+    const float *target;     /* [n, n_columns], rows sum to 1; NULL when not training */
+    const int32_t *class_id; /* [n_columns] */
     size_t n_columns;
-    const int64_t *index;     /* [n] positions in the dataset */
-    const int32_t *label;     /* [n] class ids */
+    const int64_t *index; /* [n] positions in the dataset */
+    const int32_t *label; /* [n] class ids */
     size_t n, views, T, size;
 } cf_batch;
 
@@ -180,8 +190,8 @@ void cf_loader_free(cf_loader *l);
 size_t cf_loader_batches(const cf_loader *l); /* micro-batches of an epoch (or of one test pass) */
 /* Starts (again) at micro-batch `first` of `epoch`; prefetching begins. */
 cf_status cf_loader_start(cf_loader *l, uint32_t epoch, size_t first);
-/* *out = the next micro-batch, NULL after the last one. A frame that does not decode: CF_EFORMAT with
- * the video's name. */
+/* *out = the next micro-batch, NULL after the last one. A frame that does not decode: CF_EFORMAT
+ * with the video's name. */
 cf_status cf_loader_next(const cf_batch **out, cf_loader *l);
 double cf_loader_waited_s(cf_loader *l); /* seconds cf_loader_next has waited since last asked */
 
