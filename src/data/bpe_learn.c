@@ -1,9 +1,10 @@
 /* Learning a byte-pair vocabulary from texts, in CLIP's manner and merge format.
  *
- * The texts are cleaned and split as for encoding; every distinct piece is a word with its count, spelled
- * in byte symbols, the last one with the end-of-word mark. Then the most frequent adjacent pair becomes
- * a merge and is joined in all words, until the wanted number is reached or every word is one symbol.
- * Of equally frequent pairs the first in byte order is taken, so that the result is unique.
+ * The texts are cleaned and split as for encoding; every distinct piece is a word with its count,
+ * spelled in byte symbols, the last one with the end-of-word mark. Then the most frequent adjacent
+ * pair becomes a merge and is joined in all words, until the wanted number is reached or every word
+ * is one symbol. Of equally frequent pairs the first in byte order is taken, so that the result is
+ * unique.
  *
  * Every merge recounts all words: meant for captions, not for the web. */
 #include "tokenizer_parts.h"
@@ -19,7 +20,7 @@ typedef struct {
         int32_t *s;
         size_t n;
         int64_t count;
-    } *word;
+    } * word;
     size_t n_words, word_capacity;
     byte_map index; /* piece -> word */
 } learner;
@@ -169,10 +170,8 @@ cf_status cf_bpe_learn(char **out, const char *const *texts, size_t n_texts, siz
     }
     CF_GO(write_lines(out, &l, merge, n));
 done:
-    for (size_t i = 0; i < l.n_symbols; i++)
-        cf_free(l.symbol[i]);
-    for (size_t i = 0; i < l.n_words; i++)
-        cf_free(l.word[i].s);
+    for (size_t i = 0; i < l.n_symbols; i++) cf_free(l.symbol[i]);
+    for (size_t i = 0; i < l.n_words; i++) cf_free(l.word[i].s);
     cf_free(l.symbol);
     cf_free(l.word);
     byte_map_fini(&l.index);

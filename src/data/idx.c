@@ -3,8 +3,8 @@
  *   images  00 00 08 03, n, height, width (u32 each), n * height * width bytes
  *   labels  00 00 08 01, n, n bytes
  *
- * Files may be gzip-compressed. The length must fit the sizes to the byte: a truncated download and a
- * foreign file are refused with the file's name and both numbers. */
+ * Files may be gzip-compressed. The length must fit the sizes to the byte: a truncated download and
+ * a foreign file are refused with the file's name and both numbers. */
 #include "crossframe/motion.h"
 
 #include <string.h>
@@ -16,7 +16,8 @@ static uint32_t big_endian(const uint8_t *b)
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* Payload of a file with `rank` sizes: *out owns the file's bytes, the payload starts at 4 + 4 * rank. */
+/* Payload of a file with `rank` sizes: *out owns the file's bytes, the payload starts at 4 + 4 *
+ * rank. */
 static cf_status read_sizes(char **out, uint32_t *size, int rank, const char *path)
 {
     char *bytes = NULL;
@@ -35,8 +36,8 @@ static cf_status read_sizes(char **out, uint32_t *size, int rank, const char *pa
         CF_GO(cf_mul_size(&payload, payload, size[i]));
     }
     if (n - header != payload) {
-        status = CF_FAIL(CF_EFORMAT, "%s: %zu bytes after the header, its sizes ask for %zu%s", path,
-                         n - header, payload, n - header < payload ? " (truncated)" : "");
+        status = CF_FAIL(CF_EFORMAT, "%s: %zu bytes after the header, its sizes ask for %zu%s",
+                         path, n - header, payload, n - header < payload ? " (truncated)" : "");
         goto done;
     }
     *out = bytes;
@@ -54,8 +55,8 @@ cf_status cf_idx_read(cf_idx_pictures *out, const char *images_path, const char 
     CF_GO(read_sizes(&images, size, 3, images_path));
     CF_GO(read_sizes(&labels, &n_labels, 1, labels_path));
     if (n_labels != size[0]) {
-        status = CF_FAIL(CF_EFORMAT, "%s: %u labels for the %u pictures of %s", labels_path, n_labels,
-                         size[0], images_path);
+        status = CF_FAIL(CF_EFORMAT, "%s: %u labels for the %u pictures of %s", labels_path,
+                         n_labels, size[0], images_path);
         goto done;
     }
     if (size[0] == 0 || size[1] == 0 || size[2] == 0 || size[1] > IDX_LARGEST_EDGE ||

@@ -1,11 +1,11 @@
 /* Making the motion dataset: options, the four packs, the label list and the vocabulary.
  *
- * Videos are drawn in blocks, in parallel, each a pure function of (seed, file, index), and written in
- * order: the bytes do not depend on threads. Kind and axis go round with the index, so every prefix of a
- * pack is balanced; the picture, the trajectory and its direction are random.
+ * Videos are drawn in blocks, in parallel, each a pure function of (seed, file, index), and written
+ * in order: the bytes do not depend on threads. Kind and axis go round with the index, so every
+ * prefix of a pack is balanced; the picture, the trajectory and its direction are random.
  *
- * The training set holds each trajectory once, forward or reversed by a coin; the test set holds each
- * both ways. Test pictures are Fashion-MNIST's own test pictures. */
+ * The training set holds each trajectory once, forward or reversed by a coin; the test set holds
+ * each both ways. Test pictures are Fashion-MNIST's own test pictures. */
 #include "motion_parts.h"
 
 #include <math.h>
@@ -39,14 +39,15 @@ cf_motion_options cf_motion_defaults(void)
 static cf_status check_range(const char *name, cf_motion_range r, double lo, double hi)
 {
     if (!(r.lo >= lo && r.lo <= r.hi && r.hi <= hi))
-        return CF_FAIL(CF_EINVAL, "motion: %s %g:%g is not a range within %g:%g", name, r.lo, r.hi, lo,
-                       hi);
+        return CF_FAIL(CF_EINVAL, "motion: %s %g:%g is not a range within %g:%g", name, r.lo, r.hi,
+                       lo, hi);
     return CF_OK;
 }
 
 static cf_status check_options(cf_motion_options *o)
 {
-    if (o->out == NULL || o->out[0] == 0) return CF_FAIL(CF_EINVAL, "motion: no output folder given");
+    if (o->out == NULL || o->out[0] == 0)
+        return CF_FAIL(CF_EINVAL, "motion: no output folder given");
     if (o->size < 16 || o->size > 256)
         return CF_FAIL(CF_EINVAL, "motion: size %zu is not within 16 to 256", o->size);
     if (o->frames < 2 || o->frames > 64)
@@ -73,7 +74,7 @@ static cf_status check_options(cf_motion_options *o)
     return CF_OK;
 }
 
-/* ---- one pack ---------------------------------------------------------------------------------- */
+/* ---- one pack -------------------------------------------------------------------------------- */
 
 typedef struct {
     motion_scene scene;
@@ -113,8 +114,7 @@ static int32_t draw_item(uint8_t *out, float *scratch, const motion_job *j, size
 
 static void reverse_frames(uint8_t *out, const uint8_t *in, size_t n, size_t frame)
 {
-    for (size_t t = 0; t < n; t++)
-        memcpy(out + t * frame, in + (n - 1 - t) * frame, frame);
+    for (size_t t = 0; t < n; t++) memcpy(out + t * frame, in + (n - 1 - t) * frame, frame);
 }
 
 static cf_status add_item(cf_pack_writer *w, const motion_job *j, size_t i, int32_t label,
@@ -181,14 +181,14 @@ static cf_status write_pack(const motion_job *j)
     const char *names[256];
     int32_t family[256];
     CF_ASSERT(cf_motion_n_captions() <= 256);
-    cf_pack_options po = { .dataset = j->set == CF_MOTION_FASHION ? "motion, pictures of Fashion-MNIST"
-                                                                  : "motion, own shapes",
+    cf_pack_options po = { .dataset = j->set == CF_MOTION_FASHION
+                                          ? "motion, pictures of Fashion-MNIST"
+                                          : "motion, own shapes",
                            .encoding = CF_ENCODING_RAW,
                            .class_name = names,
                            .class_family = j->still ? family : NULL };
     po.n_classes = class_texts(text, family, j);
-    for (size_t i = 0; i < po.n_classes; i++)
-        names[i] = text[i];
+    for (size_t i = 0; i < po.n_classes; i++) names[i] = text[i];
     cf_pack_writer *w = NULL;
     cf_status status = CF_OK;
     double start = cf_seconds();
@@ -199,7 +199,9 @@ static cf_status write_pack(const motion_job *j)
     w = NULL;
     if (status == CF_OK)
         cf_log(CF_LOG_INFO, "%s: %zu %s in %.1f s", path, j->n,
-               j->still ? "stills" : j->pairs ? "trajectories, both ways," : "videos",
+               j->still   ? "stills"
+               : j->pairs ? "trajectories, both ways,"
+                          : "videos",
                cf_seconds() - start);
 done:
     if (w != NULL) cf_pack_writer_abort(w);
@@ -207,13 +209,12 @@ done:
     return status;
 }
 
-/* ---- the folder -------------------------------------------------------------------------------- */
+/* ---- the folder ------------------------------------------------------------------------------ */
 
 static void share_stills(size_t end[CF_MOTION_FAMILIES], size_t n, const double *weight)
 {
     double sum = 0, part = 0;
-    for (size_t f = 0; f < CF_MOTION_FAMILIES; f++)
-        sum += weight[f];
+    for (size_t f = 0; f < CF_MOTION_FAMILIES; f++) sum += weight[f];
     for (size_t f = 0; f < CF_MOTION_FAMILIES; f++) {
         part += weight[f];
         end[f] = (size_t)llround((double)n * part / sum);
@@ -296,20 +297,42 @@ cf_status cf_motion_make(const cf_motion_options *options)
     CF_GO(write_labels(&o, set));
     CF_GO(write_merges(&o, set));
     const motion_job jobs[] = {
-        { { &o, &bank[0], &noise, STREAM_STILLS }, set, "stills.h5", "stills", o.stills, true, false,
+        { { &o, &bank[0], &noise, STREAM_STILLS },
+          set,
+          "stills.h5",
+          "stills",
+          o.stills,
+          true,
+          false,
           end[0] },
-        { { &o, &bank[1], &noise, STREAM_STILLS_TEST }, set, "stills_test.h5", "stills_test",
-          o.test_stills, true, false, end[1] },
-        { { &o, &bank[1], &noise, STREAM_TEST }, set, "test.h5", "test", o.test_trajectories, false,
-          true, NULL },
-        { { &o, &bank[0], &noise, STREAM_TRAIN }, set, "train.h5", "train", o.train_videos, false,
-          false, NULL },
+        { { &o, &bank[1], &noise, STREAM_STILLS_TEST },
+          set,
+          "stills_test.h5",
+          "stills_test",
+          o.test_stills,
+          true,
+          false,
+          end[1] },
+        { { &o, &bank[1], &noise, STREAM_TEST },
+          set,
+          "test.h5",
+          "test",
+          o.test_trajectories,
+          false,
+          true,
+          NULL },
+        { { &o, &bank[0], &noise, STREAM_TRAIN },
+          set,
+          "train.h5",
+          "train",
+          o.train_videos,
+          false,
+          false,
+          NULL },
     };
-    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
-        CF_GO(write_pack(&jobs[i]));
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) CF_GO(write_pack(&jobs[i]));
 done:
-    for (int i = 0; i < 2; i++)
-        motion_bank_fini(&bank[i]);
+    for (int i = 0; i < 2; i++) motion_bank_fini(&bank[i]);
     cf_free(noise.values);
     return status;
 }

@@ -1,8 +1,8 @@
 /* The bank of pictures of the motion dataset, sorted by kind: Fashion-MNIST's files, or own shapes.
  *
- * The shapes stand in where the files are missing: ten silhouettes without rotational symmetry (a turn
- * must show), as polygons and ellipses on a 28 x 28 grid, each copy stretched, slanted and shaded at
- * random. Points are in units of the half edge, y down. */
+ * The shapes stand in where the files are missing: ten silhouettes without rotational symmetry (a
+ * turn must show), as polygons and ellipses on a 28 x 28 grid, each copy stretched, slanted and
+ * shaded at random. Points are in units of the half edge, y down. */
 #include "motion_parts.h"
 
 #include <math.h>
@@ -62,7 +62,8 @@ void motion_bank_fini(motion_bank *b)
     *b = (motion_bank){ 0 };
 }
 
-/* A polygon (even-odd), or an ellipse: centre and radii in point[0], point[1]. A hole takes away. */
+/* A polygon (even-odd), or an ellipse: centre and radii in point[0], point[1]. A hole takes
+ * away. */
 typedef struct {
     int n_points; /* 0 = ellipse */
     bool hole;
@@ -119,7 +120,11 @@ static const shape_part shapes[CF_MOTION_KINDS][MAX_PARTS] = {
     /* bolt */
     { { 6,
         false,
-        { { .35f, -.95f }, { -.55f, .15f }, { -.05f, .15f }, { -.35f, .95f }, { .6f, -.2f },
+        { { .35f, -.95f },
+          { -.55f, .15f },
+          { -.05f, .15f },
+          { -.35f, .95f },
+          { .6f, -.2f },
           { .1f, -.2f } } } },
     /* flag */
     { { 4, false, { { -.75f, -.95f }, { -.5f, -.95f }, { -.5f, .95f }, { -.75f, .95f } } },

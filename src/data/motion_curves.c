@@ -1,9 +1,9 @@
-/* Training curves of the motion report as one self-contained SVG: the loss over optimiser steps on the
- * left, top-1 of the tests on the right, a line a run.
+/* Training curves of the motion report as one self-contained SVG: the loss over optimiser steps on
+ * the left, top-1 of the tests on the right, a line a run.
  *
- * Read from log.jsonl (design.md): lines of kind "step" with a loss, of kind "eval" with top1 in percent.
- * A test stands at the step it was made after. Losses are averaged over runs of steps, so that a line
- * has at most POINTS points. Values that are not finite are left out. */
+ * Read from log.jsonl (design.md): lines of kind "step" with a loss, of kind "eval" with top1 in
+ * percent. A test stands at the step it was made after. Losses are averaged over runs of steps, so
+ * that a line has at most POINTS points. Values that are not finite are left out. */
 #include "motion_parts.h"
 
 #include <cjson/cJSON.h>
@@ -11,7 +11,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POINTS = 150, WIDTH = 980, HEIGHT = 360, LEFT = 60, TOP = 40, PANEL = 390, TALL = 260, APART = 490 };
+enum {
+    POINTS = 150,
+    WIDTH = 980,
+    HEIGHT = 360,
+    LEFT = 60,
+    TOP = 40,
+    PANEL = 390,
+    TALL = 260,
+    APART = 490
+};
 static const char *const colours[] = { "#1f6fb4", "#d9691e", "#2c8f3e", "#a03c9c", "#7a5c3a" };
 
 typedef struct {
@@ -129,17 +138,15 @@ static double round_step(double v)
     return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
 }
 
-static double place_y(const panel *p, double y)
-{
-    return TOP + TALL * (1 - y / p->y_max);
-}
+static double place_y(const panel *p, double y) { return TOP + TALL * (1 - y / p->y_max); }
 
 static cf_status draw_axes(text *t, const panel *p)
 {
     CF_TRY(text_put(t, "<text x=\"%g\" y=\"%d\" font-size=\"15\">%s</text>\n", p->left, TOP - 14,
                     p->title));
     for (double y = 0, step = round_step(p->y_max); y <= p->y_max * 1.0001; y += step) {
-        CF_TRY(text_put(t, "<path d=\"M%g %.1fh%d\" stroke=\"#ddd\"/>", p->left, place_y(p, y), PANEL));
+        CF_TRY(text_put(t, "<path d=\"M%g %.1fh%d\" stroke=\"#ddd\"/>", p->left, place_y(p, y),
+                        PANEL));
         CF_TRY(text_put(t, "<text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", p->left - 6,
                         place_y(p, y) + 4, y));
     }
@@ -165,8 +172,7 @@ static cf_status draw_curve(text *t, const panel *p, const curve *c, const char 
 
 static double largest(const double *v, size_t n, double most)
 {
-    for (size_t i = 0; i < n; i++)
-        most = fmax(most, v[i]);
+    for (size_t i = 0; i < n; i++) most = fmax(most, v[i]);
     return most;
 }
 
@@ -180,7 +186,8 @@ static cf_status put_name(text *t, const char *name)
 
 static cf_status draw_svg(text *t, const cf_motion_run *runs, const run_curves *c, size_t n)
 {
-    panel loss = { LEFT, 1, 1e-3, "training loss" }, top1 = { LEFT + APART, 1, 100, "top-1 of the test, %" };
+    panel loss = { LEFT, 1, 1e-3, "training loss" },
+          top1 = { LEFT + APART, 1, 100, "top-1 of the test, %" };
     for (size_t i = 0; i < n; i++) {
         loss.x_max = fmax(loss.x_max, c[i].steps);
         loss.y_max = largest(c[i].loss.y, c[i].loss.n, loss.y_max);

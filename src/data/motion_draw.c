@@ -1,10 +1,11 @@
 /* Drawing for the motion dataset: backgrounds, sprites, noise.
  *
- * A sprite's opacity comes from the picture's own brightness (black is background), a soft step so that
- * edges blend. Each picture is brought to about the same mean brightness: Fashion-MNIST's darkest shirts
- * would vanish otherwise. Sampling is bilinear at 2 x 2 points a pixel, enough for shrinking to a third.
- * A background is a muted colour, two octaves of value noise, and stripes; noise is drawn from a table
- * made once, because half a billion normal numbers would cost more than everything else. */
+ * A sprite's opacity comes from the picture's own brightness (black is background), a soft step so
+ * that edges blend. Each picture is brought to about the same mean brightness: Fashion-MNIST's
+ * darkest shirts would vanish otherwise. Sampling is bilinear at 2 x 2 points a pixel, enough for
+ * shrinking to a third. A background is a muted colour, two octaves of value noise, and stripes;
+ * noise is drawn from a table made once, because half a billion normal numbers would cost more than
+ * everything else. */
 #include "motion_parts.h"
 
 #include <math.h>
@@ -41,7 +42,8 @@ void motion_sprite_make(motion_sprite *out, const uint8_t *pixels)
         }
 }
 
-/* One octave of value noise added to `out` [size, size]: a grid of normal numbers, smoothly interpolated. */
+/* One octave of value noise added to `out` [size, size]: a grid of normal numbers, smoothly
+ * interpolated. */
 static void add_octave(float *out, size_t size, int cells, float amplitude, cf_rng *r)
 {
     float grid[CELLS_FINE + 1][CELLS_FINE + 1];
@@ -82,8 +84,7 @@ void motion_background(float *canvas, size_t size, double texture, cf_rng *r)
     add_octave(pattern, size, CELLS_FINE, 0.5f, r);
     for (size_t y = 0; y < size; y++)
         for (size_t x = 0; x < size; x++) {
-            float p = pattern[y * size + x] +
-                      stripes * sinf(kx * (float)x + ky * (float)y + phase);
+            float p = pattern[y * size + x] + stripes * sinf(kx * (float)x + ky * (float)y + phase);
             for (int c = 0; c < 3; c++)
                 canvas[3 * (y * size + x) + (size_t)c] = base[c] + share[c] * p;
         }
@@ -105,7 +106,8 @@ static void sample(float sum[2], const motion_sprite *s, float u, float v)
 void motion_composite(float *canvas, size_t size, const motion_sprite *s, const motion_pose *pose,
                       double opacity, const float rgb[3])
 {
-    double zoom = MOTION_EDGE / pose->edge, co = cos(pose->angle) * zoom, si = sin(pose->angle) * zoom;
+    double zoom = MOTION_EDGE / pose->edge, co = cos(pose->angle) * zoom,
+           si = sin(pose->angle) * zoom;
     double centre = MOTION_SPRITE / 2.0 - 0.5, reach = 0.71 * pose->edge + 1;
     long top = lround(fmax(pose->y - reach, 0)), left = lround(fmax(pose->x - reach, 0));
     long bottom = lround(fmin(pose->y + reach, (double)size)),
@@ -116,13 +118,13 @@ void motion_composite(float *canvas, size_t size, const motion_sprite *s, const 
             for (int k = 0; k < 4; k++) { /* pixel x covers x .. x + 1 */
                 double dx = (double)x + 0.25 + 0.5 * (k & 1) - pose->x;
                 double dy = (double)y + 0.25 + 0.5 * (k >> 1) - pose->y;
-                sample(sum, s, (float)(co * dx + si * dy + centre), (float)(co * dy - si * dx + centre));
+                sample(sum, s, (float)(co * dx + si * dy + centre),
+                       (float)(co * dy - si * dx + centre));
             }
             if (sum[1] == 0) continue;
             float *p = canvas + 3 * ((size_t)y * size + (size_t)x);
             float keep = 1 - (float)opacity * 0.25f * sum[1], add = (float)opacity * 0.25f * sum[0];
-            for (int c = 0; c < 3; c++)
-                p[c] = p[c] * keep + add * rgb[c];
+            for (int c = 0; c < 3; c++) p[c] = p[c] * keep + add * rgb[c];
         }
 }
 
@@ -132,13 +134,13 @@ cf_status motion_noise_make(motion_noise *out, uint64_t seed, size_t size)
     float *values = NULL;
     CF_TRY(cf_alloc(&values, n, sizeof *values));
     cf_rng r = cf_rng_make(seed, CF_RNG_MOTION, UINT32_MAX, 0);
-    for (size_t i = 0; i < n; i++)
-        values[i] = (float)cf_rng_normal(&r);
+    for (size_t i = 0; i < n; i++) values[i] = (float)cf_rng_normal(&r);
     *out = (motion_noise){ .values = values, .n = n, .frame = frame };
     return CF_OK;
 }
 
-void motion_finish(uint8_t *out, const float *canvas, const motion_noise *noise, double sd, cf_rng *r)
+void motion_finish(uint8_t *out, const float *canvas, const motion_noise *noise, double sd,
+                   cf_rng *r)
 {
     const float *z = noise->values + cf_rng_below(r, NOISE_STARTS);
     const float amplitude = (float)(255 * sd);

@@ -1,8 +1,8 @@
 /* A small font and a page to draw on, for the contact sheet.
  *
- * Small letters, digits and some punctuation in cells of 5 x 9: rows 0 to 6 above the base line, 7 and 8
- * below it. Each glyph is nine rows of five characters, '#' is ink. Capitals are drawn as small letters,
- * unknown characters as blanks. */
+ * Small letters, digits and some punctuation in cells of 5 x 9: rows 0 to 6 above the base line, 7
+ * and 8 below it. Each glyph is nine rows of five characters, '#' is ink. Capitals are drawn as
+ * small letters, unknown characters as blanks. */
 #include "motion_parts.h"
 
 #include <string.h>
@@ -14,15 +14,15 @@ static const struct {
     const char *ink; /* rows from the top, missing ones are blank */
 } glyphs[] = {
     { 'a', "           ###     # #####   # ####" },
-    { 'b', "#    #    ####  #   ##   ##   ##### " },
+    { 'b', "#    #    #### #   ##   ##   ##### " },
     { 'c', "           ### #    #    #     ### " },
     { 'd', "    #    # #####   ##   ##   # ####" },
     { 'e', "           ### #   #######     ### " },
     { 'f', "  ##  #   ####  #    #    #    #   " },
     { 'g', "           #####   ##   ##   # ####    # ### " },
-    { 'h', "#    #    ####  #   ##   ##   ##   #" },
-    { 'i', "  #         ##    #    #    #   ### " },
-    { 'j', "   #        ##     #    #    #    # #  #  ##  " },
+    { 'h', "#    #    #### #   ##   ##   ##   #" },
+    { 'i', "  #        ##    #    #    #   ### " },
+    { 'j', "   #        ##    #    #    #    # #  #  ##  " },
     { 'k', "#    #    #  # # #  ##   # #  #  # " },
     { 'l', " ##    #    #    #    #    #   ### " },
     { 'm', "          ## # # # ## # ## # ## # #" },
@@ -42,7 +42,7 @@ static const struct {
     { '0', " ### #   ##  ### # ###  ##   # ### " },
     { '1', "  #   ##    #    #    #    #   ### " },
     { '2', " ### #   #    #  ##  #   #    #####" },
-    { '3', "#####   #   #   ##     ##   # ### " },
+    { '3', "#####   #   #     #     ##   # ### " },
     { '4', "   #   ##  # # #  # #####   #    # " },
     { '5', "######    ####     #    ##   # ### " },
     { '6', "  ##  #   #    #### #   ##   # ### " },
@@ -91,7 +91,8 @@ void motion_page_text(motion_page *page, size_t x, size_t y, size_t scale, uint3
     }
 }
 
-void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom, const cf_picture *picture)
+void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom,
+                         const cf_picture *picture)
 {
     for (size_t i = 0; i < picture->height; i++)
         for (size_t j = 0; j < picture->width; j++)

@@ -49,7 +49,8 @@ typedef struct {
 } motion_noise;
 cf_status motion_noise_make(motion_noise *out, uint64_t seed, size_t size);
 /* out = bytes of canvas + sd * noise. */
-void motion_finish(uint8_t *out, const float *canvas, const motion_noise *noise, double sd, cf_rng *r);
+void motion_finish(uint8_t *out, const float *canvas, const motion_noise *noise, double sd,
+                   cf_rng *r);
 
 /* Poses of a trajectory in its forward direction (motion = 2 * axis). */
 typedef struct {
@@ -66,8 +67,8 @@ typedef struct {
     uint32_t stream; /* epoch of the random stream: one a file */
 } motion_scene;
 /* Both need two canvases of scratch. */
-void motion_video_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index, size_t kind,
-                       size_t axis, bool *reversed);
+void motion_video_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index,
+                       size_t kind, size_t axis, bool *reversed);
 void motion_still_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index,
                        size_t caption);
 
@@ -94,10 +95,11 @@ enum { MOTION_GLYPH_WIDTH = 6, MOTION_GLYPH_HEIGHT = 9 }; /* with the gaps, time
 void motion_page_text(motion_page *page, size_t x, size_t y, size_t scale, uint32_t colour,
                       const char *text);
 /* An RGB picture, each pixel as zoom x zoom pixels. */
-void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom, const cf_picture *picture);
+void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom,
+                         const cf_picture *picture);
 
-/* One row a test video: its frames, its label and each run's answer. scores [n_runs]; those with n = 0
- * are left out. */
+/* One row a test video: its frames, its label and each run's answer. scores [n_runs]; those with n
+ * = 0 are left out. */
 cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_motion_run *runs,
                              const motion_scores *scores, size_t n_runs, size_t rows);
 /* Loss and top-1 over steps of every run with a log. */

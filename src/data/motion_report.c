@@ -1,17 +1,15 @@
 /* The motion report: summary.json, videos.png, curves.svg from scores and logs.
  *
  * summary.json has one object a run with scores, in percent, and the seconds if they are known:
- *   {"xclip": {"top1": .., "kind": .., "motion": .., "axis": .., "pair_difference": ..}, "seconds": ..} */
+ *   {"xclip": {"top1": .., "kind": .., "motion": .., "axis": .., "pair_difference": ..}, "seconds":
+ *   ..} */
 #include "motion_parts.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <string.h>
 
-static double rounded(double v, double unit)
-{
-    return round(v / unit) * unit;
-}
+static double rounded(double v, double unit) { return round(v / unit) * unit; }
 
 static cf_status write_summary(const char *path, const cf_motion_run *runs, size_t n_runs,
                                double seconds)
@@ -64,7 +62,8 @@ cf_status cf_motion_report(cf_motion_run *runs, size_t n_runs, const cf_motion_r
         any_log = any_log || runs[i].log_path != NULL;
         for (size_t k = 0; k < i; k++)
             if (strcmp(runs[i].name, runs[k].name) == 0)
-                return CF_FAIL(CF_EINVAL, "motion report: two runs are called \"%s\"", runs[i].name);
+                return CF_FAIL(CF_EINVAL, "motion report: two runs are called \"%s\"",
+                               runs[i].name);
     }
     CF_GO(cf_alloc_zero(&scores, n_runs + 1, sizeof *scores));
     CF_GO(read_scores(scores, runs, n_runs));
@@ -78,8 +77,7 @@ cf_status cf_motion_report(cf_motion_run *runs, size_t n_runs, const cf_motion_r
     if (any_log) CF_GO(motion_curves_write(curves, runs, n_runs));
     CF_GO(write_summary(summary, runs, n_runs, o->seconds)); /* last: there when all is */
 done:
-    for (size_t i = 0; scores != NULL && i < n_runs; i++)
-        motion_scores_fini(&scores[i]);
+    for (size_t i = 0; scores != NULL && i < n_runs; i++) motion_scores_fini(&scores[i]);
     cf_free(scores);
     cf_free(summary);
     cf_free(sheet);

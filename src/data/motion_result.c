@@ -1,9 +1,9 @@
 /* What the scores of the motion test set say: classes, kinds, motions, axes, and the difference
  * between a trajectory and its reverse.
  *
- * Everything is read off the one class with the highest score, so the four percentages belong together.
- * A model that pools frames without order gives both directions the same scores: it then is right on the
- * motion for at most one of the two. */
+ * Everything is read off the one class with the highest score, so the four percentages belong
+ * together. A model that pools frames without order gives both directions the same scores: it then
+ * is right on the motion for at most one of the two. */
 #include "motion_parts.h"
 #include "tokenizer_parts.h"
 
@@ -45,7 +45,8 @@ static cf_status compare_pairs(cf_motion_result *out, const float *scores, const
         bool reverse = false, other = false;
         size_t length = stem_length(name[i], &reverse);
         if (length == 0) {
-            status = CF_FAIL(CF_EINVAL, "scores: \"%s\" ends in neither -forward nor -reverse", name[i]);
+            status =
+                CF_FAIL(CF_EINVAL, "scores: \"%s\" ends in neither -forward nor -reverse", name[i]);
             goto done;
         }
         int64_t *known = byte_map_get(&waiting, name[i], length);
@@ -57,18 +58,20 @@ static cf_status compare_pairs(cf_motion_result *out, const float *scores, const
         size_t j = (size_t)*known;
         if (*known >= 0) stem_length(name[j], &other);
         if (*known < 0 || other == reverse || (label[i] ^ 1) != label[j]) {
-            status = CF_FAIL(CF_EINVAL, "scores: \"%s\" is not the reverse of its partner", name[i]);
+            status =
+                CF_FAIL(CF_EINVAL, "scores: \"%s\" is not the reverse of its partner", name[i]);
             goto done;
         }
         out->pair_difference =
-            fmax(out->pair_difference,
-                 largest_difference(scores + i * CF_MOTION_CLASSES, scores + j * CF_MOTION_CLASSES));
+            fmax(out->pair_difference, largest_difference(scores + i * CF_MOTION_CLASSES,
+                                                          scores + j * CF_MOTION_CLASSES));
         *known = -1;
         out->pairs++;
         open--;
     }
     if (open > 0)
-        status = CF_FAIL(CF_EINVAL, "scores: %zu trajectories are there in one direction only", open);
+        status =
+            CF_FAIL(CF_EINVAL, "scores: %zu trajectories are there in one direction only", open);
 done:
     byte_map_fini(&waiting);
     return status;
@@ -82,8 +85,8 @@ cf_status cf_motion_result_compute(cf_motion_result *out, const float *scores, c
     if (n == 0) return CF_FAIL(CF_EINVAL, "scores: no videos");
     for (size_t i = 0; i < n; i++) {
         if (label[i] < 0 || label[i] >= CF_MOTION_CLASSES)
-            return CF_FAIL(CF_EINVAL, "scores: label %d of \"%s\" is not one of %d classes", label[i],
-                           name[i], CF_MOTION_CLASSES);
+            return CF_FAIL(CF_EINVAL, "scores: label %d of \"%s\" is not one of %d classes",
+                           label[i], name[i], CF_MOTION_CLASSES);
         for (size_t k = 0; k < CF_MOTION_CLASSES; k++)
             if (!isfinite(scores[i * CF_MOTION_CLASSES + k]))
                 return CF_FAIL(CF_EINVAL, "scores: class %zu of \"%s\" is not finite", k, name[i]);
@@ -122,8 +125,8 @@ cf_status motion_scores_read(motion_scores *out, const char *path)
     CF_GO(cf_h5_read_i32(&s.label, &s.n, f, "/label"));
     CF_GO(cf_h5_read_strings(&s.name, &n_names, f, "/name"));
     if (n_names != s.n || n_scores != s.n * CF_MOTION_CLASSES) {
-        status = CF_FAIL(CF_EFORMAT, "%s: %zu scores and %zu names for %zu videos of %d classes", path,
-                         n_scores, n_names, s.n, CF_MOTION_CLASSES);
+        status = CF_FAIL(CF_EFORMAT, "%s: %zu scores and %zu names for %zu videos of %d classes",
+                         path, n_scores, n_names, s.n, CF_MOTION_CLASSES);
         goto done;
     }
     *out = s;

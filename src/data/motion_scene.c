@@ -1,14 +1,16 @@
 /* Scenes of the motion dataset: trajectories, videos, stills.
  *
  * A trajectory is two poses; every step between them is equal (in the logarithm of the edge for
- * growth). Its extent is given from first to last frame, not a frame, so that a clip of few frames shows
- * as much motion as a long one: motions under one patch in all are not learnt. Centres are drawn so
- * that the picture stays on the canvas; there is no wrap-around.
+ * growth). Its extent is given from first to last frame, not a frame, so that a clip of few frames
+ * shows as much motion as a long one: motions under one patch in all are not learnt. Centres are
+ * drawn so that the picture stays on the canvas; there is no wrap-around.
  *
- * The edge and the angle are symmetric about the middle of the video, and a reversed video is the very
- * same frames in the opposite order: no single frame, nor the set of them, tells the direction.
+ * The edge and the angle are symmetric about the middle of the video, and a reversed video is the
+ * very same frames in the opposite order: no single frame, nor the set of them, tells the
+ * direction.
  *
- * A still shows its motion by a trail: earlier poses, fainter with age, in a colour of their own. */
+ * A still shows its motion by a trail: earlier poses, fainter with age, in a colour of their
+ * own. */
 #include "motion_parts.h"
 
 #include <math.h>
@@ -19,7 +21,8 @@ enum { TRAIL = 3 };
 /* Where a picture of this edge may be centred along one direction in which it also travels. */
 static double draw_centre(double edge, double travel, double size, cf_rng *r)
 {
-    double border = (edge + travel) / 2 - 1; /* the pictures have an empty border of about a pixel */
+    double border =
+        (edge + travel) / 2 - 1; /* the pictures have an empty border of about a pixel */
     return border < size - border ? motion_uniform(r, border, size - border) : size / 2;
 }
 
@@ -61,12 +64,11 @@ static void pick_sprite(motion_sprite *out, const motion_bank *b, size_t kind, c
 static void pick_colour(float rgb[3], cf_motion_range brightness, cf_rng *r)
 {
     double light = motion_uniform(r, brightness.lo, brightness.hi);
-    for (int c = 0; c < 3; c++)
-        rgb[c] = (float)(light * motion_uniform(r, 0.85, 1.0));
+    for (int c = 0; c < 3; c++) rgb[c] = (float)(light * motion_uniform(r, 0.85, 1.0));
 }
 
-void motion_video_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index, size_t kind,
-                       size_t axis, bool *reversed)
+void motion_video_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index,
+                       size_t kind, size_t axis, bool *reversed)
 {
     const cf_motion_options *o = s->options;
     size_t frame = s->noise->frame, n = o->frames;
@@ -119,8 +121,8 @@ static motion_pose pose_of_a_look(bool large, const cf_motion_options *o, cf_rng
                           motion_uniform(r, -o->tilt, o->tilt) };
 }
 
-/* The last frame of a motion, with the earlier poses as its trail. Largest first, so that the trail of a
- * growing picture lies on it and that of a shrinking one shows around it. */
+/* The last frame of a motion, with the earlier poses as its trail. Largest first, so that the trail
+ * of a growing picture lies on it and that of a shrinking one shows around it. */
 static void draw_trail(float *canvas, const cf_motion_options *o, const motion_sprite *sprite,
                        size_t motion, const float rgb[3], cf_rng *r)
 {
@@ -144,8 +146,7 @@ void motion_still_draw(uint8_t *out, float *scratch, const motion_scene *s, size
 {
     const cf_motion_options *o = s->options;
     size_t family = 0;
-    while (caption >= cf_motion_family_size(family))
-        caption -= cf_motion_family_size(family++);
+    while (caption >= cf_motion_family_size(family)) caption -= cf_motion_family_size(family++);
     size_t variants = cf_motion_family_size(family) / CF_MOTION_KINDS, variant = caption % variants;
     cf_rng r = cf_rng_make(o->seed, CF_RNG_MOTION, s->stream, index);
     cf_motion_range dark = { 0.38, 0.5 }, bright = { 0.9, 1.0 };

@@ -1,8 +1,10 @@
-/* The contact sheet of the motion report: test videos with their label and what each run made of them.
+/* The contact sheet of the motion report: test videos with their label and what each run made of
+ * them.
  *
- * One row a video, its frames from left to right, then the true class and every run's answer, green if
- * right, orange if only the kind or the motion is, red otherwise. Videos come in pairs, a trajectory and
- * its reverse, so that one sees the same frames in both orders; the pairs go round kinds and axes. */
+ * One row a video, its frames from left to right, then the true class and every run's answer, green
+ * if right, orange if only the kind or the motion is, red otherwise. Videos come in pairs, a
+ * trajectory and its reverse, so that one sees the same frames in both orders; the pairs go round
+ * kinds and axes. */
 #include "motion_parts.h"
 #include "tokenizer_parts.h"
 
@@ -37,7 +39,8 @@ static const char *class_text(const cf_pack *p, size_t class_id)
     return class_id < cf_pack_n_classes(p) ? cf_pack_class_name(p, class_id) : "?";
 }
 
-static void put_answer(sheet *s, size_t x, size_t y, const char *who, uint32_t colour, const char *what)
+static void put_answer(sheet *s, size_t x, size_t y, const char *who, uint32_t colour,
+                       const char *what)
 {
     size_t step = MOTION_GLYPH_WIDTH * TEXT_SCALE;
     motion_page_text(&s->page, x, y, TEXT_SCALE, faint, who);
@@ -59,8 +62,8 @@ static cf_status draw_row(sheet *s, size_t y, size_t row)
         y += s->line_height;
         const int64_t *at = byte_map_get(&s->rows[i], v.name, strlen(v.name));
         if (at == NULL)
-            return CF_FAIL(CF_ENOTFOUND, "%s: no scores of the test video %s", s->runs[i].scores_path,
-                           v.name);
+            return CF_FAIL(CF_ENOTFOUND, "%s: no scores of the test video %s",
+                           s->runs[i].scores_path, v.name);
         size_t guess = motion_scores_best(&s->scores[i], (size_t)*at);
         char who[NAME_COLUMNS];
         snprintf(who, sizeof who, "%s", s->runs[i].name);
@@ -77,15 +80,14 @@ static cf_status draw_sheet(sheet *s, const char *path, size_t rows)
     cf_pack_video first = cf_pack_video_get(s->pack, 0);
     s->edge = (size_t)first.width;
     s->frames = (size_t)first.n_frames;
-    for (size_t i = 0; i < s->n_runs; i++)
-        lines += s->scores[i].n > 0;
+    for (size_t i = 0; i < s->n_runs; i++) lines += s->scores[i].n > 0;
     s->line_height = (MOTION_GLYPH_HEIGHT + 3) * TEXT_SCALE;
     s->row_height = (size_t)first.height * ZOOM;
     if (s->row_height < lines * s->line_height) s->row_height = lines * s->line_height;
     s->row_height += GAP;
     s->page.height = rows * s->row_height + GAP;
-    s->page.width = 3 * GAP + s->frames * (s->edge * ZOOM + 2) +
-                    TEXT_COLUMNS * TEXT_SCALE * MOTION_GLYPH_WIDTH;
+    s->page.width =
+        3 * GAP + s->frames * (s->edge * ZOOM + 2) + TEXT_COLUMNS * TEXT_SCALE * MOTION_GLYPH_WIDTH;
     CF_TRY(cf_alloc(&s->page.pixels, s->page.height * s->page.width, 3));
     memset(s->page.pixels, 0xf6, s->page.height * s->page.width * 3);
     for (size_t r = 0; r < rows; r++) {
@@ -111,8 +113,7 @@ cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_m
     s.rows = map;
     CF_GO(draw_sheet(&s, path, rows));
 done:
-    for (size_t i = 0; map != NULL && i < n_runs; i++)
-        byte_map_fini(&map[i]);
+    for (size_t i = 0; map != NULL && i < n_runs; i++) byte_map_fini(&map[i]);
     cf_free(map);
     cf_free(s.page.pixels);
     cf_picture_fini(&s.picture);

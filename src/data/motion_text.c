@@ -1,8 +1,8 @@
 /* Texts of the motion dataset: class texts and the captions of the stills.
  *
- * Plain lower-case English. The frozen text tower can only tell classes apart by words it has seen with
- * pictures, so every word of a class text also stands in a caption. Captions come in families; the
- * captions of a family are told apart from each other only:
+ * Plain lower-case English. The frozen text tower can only tell classes apart by words it has seen
+ * with pictures, so every word of a class text also stands in a caption. Captions come in families;
+ * the captions of a family are told apart from each other only:
  *
  *   kind    10   KIND                           "an ankle boot"
  *   place   40   KIND on the left ...           "an ankle boot on the left"
@@ -44,12 +44,13 @@ static const char *const motions[CF_MOTION_MOTIONS] = {
     "moving left", "moving right", "moving up",         "moving down",
     "growing",     "shrinking",    "turning clockwise", "turning anticlockwise",
 };
-static const char *const axes[CF_MOTION_MOTIONS / 2] = {
-    "left or right", "up or down", "growing or shrinking", "clockwise or anticlockwise"
-};
+static const char *const axes[CF_MOTION_MOTIONS / 2] = { "left or right", "up or down",
+                                                         "growing or shrinking",
+                                                         "clockwise or anticlockwise" };
 static const char *const places[PLACES] = { "on the left", "on the right", "at the top",
                                             "at the bottom" };
-static const char *const looks[LOOKS] = { "small dark", "small bright", "large dark", "large bright" };
+static const char *const looks[LOOKS] = { "small dark", "small bright", "large dark",
+                                          "large bright" };
 static const size_t family_variants[CF_MOTION_FAMILIES] = { 1, PLACES, LOOKS, CF_MOTION_MOTIONS };
 
 const char *cf_motion_motion_text(size_t motion)
@@ -80,8 +81,7 @@ size_t cf_motion_family_size(size_t family)
 size_t cf_motion_n_captions(void)
 {
     size_t n = 0;
-    for (size_t f = 0; f < CF_MOTION_FAMILIES; f++)
-        n += cf_motion_family_size(f);
+    for (size_t f = 0; f < CF_MOTION_FAMILIES; f++) n += cf_motion_family_size(f);
     return n;
 }
 

@@ -1,12 +1,12 @@
 /* CLIP's byte-pair encoding.
  *
- * Symbols are strings, as in the original; a symbol's number here is where its string was first seen,
- * and its id is that of the last merge that makes the string. Ids: 256 bytes, the same with the
- * end-of-word mark, one a merge, start of text, end of text.
+ * Symbols are strings, as in the original; a symbol's number here is where its string was first
+ * seen, and its id is that of the last merge that makes the string. Ids: 256 bytes, the same with
+ * the end-of-word mark, one a merge, start of text, end of text.
  *
- * A piece becomes byte symbols, the last with the mark; then, while any adjacent pair has a rank, all
- * occurrences of the pair with the lowest one are joined from left to right. Words repeat, so results
- * are kept in a map under a lock. */
+ * A piece becomes byte symbols, the last with the mark; then, while any adjacent pair has a rank,
+ * all occurrences of the pair with the lowest one are joined from left to right. Words repeat, so
+ * results are kept in a map under a lock. */
 #include "tokenizer_parts.h"
 
 #include <pthread.h>
@@ -35,7 +35,7 @@ struct cf_tokenizer {
     size_t word_used, word_capacity;
 };
 
-/* ---- reading a vocabulary ---------------------------------------------------------------------- */
+/* ---- reading a vocabulary -------------------------------------------------------------------- */
 
 static cf_status add_symbol(int32_t *out, cf_tokenizer *t, const char *text, size_t n, size_t id)
 {
@@ -65,7 +65,8 @@ static cf_status add_bytes(cf_tokenizer *t)
 }
 
 /* One line "left right" without its end. */
-static cf_status add_merge(cf_tokenizer *t, const char *line, size_t n, const char *path, size_t number)
+static cf_status add_merge(cf_tokenizer *t, const char *line, size_t n, const char *path,
+                           size_t number)
 {
     const char *space = memchr(line, ' ', n);
     if (space == NULL || space == line || space == line + n - 1 ||
@@ -76,8 +77,9 @@ static cf_status add_merge(cf_tokenizer *t, const char *line, size_t n, const ch
     const int64_t *a = byte_map_get(&t->symbol, line, left);
     const int64_t *b = byte_map_get(&t->symbol, space + 1, right);
     if (a == NULL || b == NULL)
-        return CF_FAIL(CF_EFORMAT, "%s: line %zu: '%.*s' is neither a byte nor made by an earlier line",
-                       path, number, (int)(a == NULL ? left : right), a == NULL ? line : space + 1);
+        return CF_FAIL(CF_EFORMAT,
+                       "%s: line %zu: '%.*s' is neither a byte nor made by an earlier line", path,
+                       number, (int)(a == NULL ? left : right), a == NULL ? line : space + 1);
     int32_t pair[2] = { (int32_t)*a, (int32_t)*b }, joined = 0;
     if (byte_map_get(&t->merge, pair, sizeof pair) != NULL)
         return CF_FAIL(CF_EFORMAT, "%s: line %zu: '%.*s' stands there twice", path, number, (int)n,
@@ -95,8 +97,7 @@ static cf_status read_merges(cf_tokenizer *t, const char *text, size_t n, const 
 {
     const char *at = text, *end = text + n, *first_merge = NULL;
     size_t lines = 1;
-    for (const char *p = text; p < end; p++)
-        lines += *p == '\n';
+    for (const char *p = text; p < end; p++) lines += *p == '\n';
     CF_TRY(cf_alloc_zero(&t->id, 2 * BYTES + lines, sizeof *t->id));
     CF_TRY(add_bytes(t));
     for (size_t number = 1; at < end && t->n_merges < CLIP_MERGES; number++) {
@@ -107,8 +108,8 @@ static cf_status read_merges(cf_tokenizer *t, const char *text, size_t n, const 
             char header[128] = { 0 };
             memcpy(header, at, length < sizeof header - 1 ? length : sizeof header - 1);
             if (strstr(header, "#version") == NULL)
-                return CF_FAIL(CF_EFORMAT, "%s: line 1: no \"#version\": not a byte-pair vocabulary",
-                               path);
+                return CF_FAIL(CF_EFORMAT,
+                               "%s: line 1: no \"#version\": not a byte-pair vocabulary", path);
         } else if (length > 0 || stop != NULL) {
             if (first_merge == NULL) first_merge = at;
             CF_TRY(add_merge(t, at, length, path, number));
@@ -116,7 +117,8 @@ static cf_status read_merges(cf_tokenizer *t, const char *text, size_t n, const 
         at = stop != NULL ? stop + 1 : end;
     }
     if (n == 0) return CF_FAIL(CF_EFORMAT, "%s: empty: not a byte-pair vocabulary", path);
-    t->hash = first_merge != NULL ? cf_hash64(first_merge, (size_t)(at - first_merge)) : cf_hash64("", 0);
+    t->hash =
+        first_merge != NULL ? cf_hash64(first_merge, (size_t)(at - first_merge)) : cf_hash64("", 0);
     return CF_OK;
 }
 
@@ -152,17 +154,11 @@ void cf_tokenizer_free(cf_tokenizer *t)
     cf_free(t);
 }
 
-size_t cf_tokenizer_vocabulary(const cf_tokenizer *t)
-{
-    return 2 * BYTES + t->n_merges + 2;
-}
+size_t cf_tokenizer_vocabulary(const cf_tokenizer *t) { return 2 * BYTES + t->n_merges + 2; }
 
-uint64_t cf_tokenizer_hash(const cf_tokenizer *t)
-{
-    return t->hash;
-}
+uint64_t cf_tokenizer_hash(const cf_tokenizer *t) { return t->hash; }
 
-/* ---- encoding ---------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 /* Joins pairs in s[0 .. n-1] until none has a rank; returns the new n. */
 static size_t join_pairs(int32_t *s, size_t n, const cf_tokenizer *t)
@@ -190,7 +186,8 @@ static size_t join_pairs(int32_t *s, size_t n, const cf_tokenizer *t)
 }
 
 /* Appends the ids of one piece to word_ids; *first, *count say where. */
-static cf_status encode_piece(cf_tokenizer *t, size_t *first, size_t *count, const char *piece, size_t n)
+static cf_status encode_piece(cf_tokenizer *t, size_t *first, size_t *count, const char *piece,
+                              size_t n)
 {
     if (t->word_capacity - t->word_used < n) {
         size_t capacity = 2 * t->word_capacity + n + 256;
@@ -203,12 +200,12 @@ static cf_status encode_piece(cf_tokenizer *t, size_t *first, size_t *count, con
         ids[0] = (int32_t)(2 * BYTES + t->n_merges + (piece[2] == 'e'));
         *count = 1;
     } else {
-        /* Byte symbols were numbered in the order of the bytes, the marked ones after the others. */
+        /* Byte symbols were numbered in the order of the bytes, the marked ones after the
+         * others. */
         for (size_t i = 0; i < n; i++)
             ids[i] = (int32_t)((unsigned char)piece[i] + (i + 1 == n ? BYTES : 0));
         *count = join_pairs(ids, n, t);
-        for (size_t i = 0; i < *count; i++)
-            ids[i] = t->id[ids[i]];
+        for (size_t i = 0; i < *count; i++) ids[i] = t->id[ids[i]];
     }
     *first = t->word_used;
     return CF_OK;
@@ -231,7 +228,8 @@ static cf_status visit_piece(void *user, const char *piece, size_t n)
         count = (size_t)(*known & 0xffff);
     } else {
         CF_TRY(encode_piece(t, &first, &count, piece, n));
-        if (count <= 0xffff && t->word.n < CACHE_WORDS_MAX) { /* otherwise it is overwritten next time */
+        if (count <= 0xffff &&
+            t->word.n < CACHE_WORDS_MAX) { /* otherwise it is overwritten next time */
             CF_TRY(byte_map_put(&t->word, piece, n, (int64_t)first << 16 | (int64_t)count));
             t->word_used += count;
         }
@@ -253,8 +251,8 @@ cf_status cf_tokenize(int32_t *out, size_t *n, size_t max, const cf_tokenizer *t
     cf_free(clean);
     CF_TRY(status);
     if (e.n + 1 > max)
-        return CF_FAIL(CF_EINVAL, "text of %zu tokens, the context holds %zu: \"%.80s%s\"", e.n + 1, max,
-                       text, strlen(text) > 80 ? "..." : "");
+        return CF_FAIL(CF_EINVAL, "text of %zu tokens, the context holds %zu: \"%.80s%s\"", e.n + 1,
+                       max, text, strlen(text) > 80 ? "..." : "");
     out[0] = start;
     out[e.n] = start + 1;
     *n = e.n + 1;

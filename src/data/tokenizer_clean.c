@@ -1,12 +1,13 @@
-/* Cleaning a text as CLIP does before splitting it: what its `ftfy` step does to sound text, HTML twice,
- * white space, lower case.
+/* Cleaning a text as CLIP does before splitting it: what its `ftfy` step does to sound text, HTML
+ * twice, white space, lower case.
  *
  * Repair: entities (unless there is a '<'), terminal colours, line ends, control characters; Latin
- * ligatures, full and half width, curly quotes, C1 controls as Windows-1252; NFC; again until nothing
- * changes. What it does not do is to undo wrongly decoded UTF-8; a text that looks like it is logged.
+ * ligatures, full and half width, curly quotes, C1 controls as Windows-1252; NFC; again until
+ * nothing changes. What it does not do is to undo wrongly decoded UTF-8; a text that looks like it
+ * is logged.
  *
- * Lower case is Unicode's full mapping: U+0130 becomes two characters, a capital sigma at the end of a
- * word the final form. */
+ * Lower case is Unicode's full mapping: U+0130 becomes two characters, a capital sigma at the end
+ * of a word the final form. */
 #include "tokenizer_parts.h"
 
 #include <stdatomic.h>
@@ -14,27 +15,25 @@
 #include <string.h>
 #include <utf8proc.h>
 
-
-
 enum { ROUNDS_MAX = 32 };
 
 static const struct {
     int32_t c;
     const char *text;
 } ligatures[] = {
-    { 0x132, "IJ" },      { 0x133, "ij" },      { 0x149, "\xca\xbcn" },    { 0x1c4, "D\xc5\xbd" },
-    { 0x1c5, "D\xc5\xbe" }, { 0x1c6, "d\xc5\xbe" }, { 0x1c7, "LJ" },       { 0x1c8, "Lj" },
-    { 0x1c9, "lj" },      { 0x1ca, "NJ" },      { 0x1cb, "Nj" },           { 0x1cc, "nj" },
-    { 0x1f1, "DZ" },      { 0x1f2, "Dz" },      { 0x1f3, "dz" },           { 0xfb00, "ff" },
-    { 0xfb01, "fi" },     { 0xfb02, "fl" },     { 0xfb03, "ffi" },         { 0xfb04, "ffl" },
+    { 0x132, "IJ" },         { 0x133, "ij" },        { 0x149, "\xca\xbcn" }, { 0x1c4, "D\xc5\xbd" },
+    { 0x1c5, "D\xc5\xbe" },  { 0x1c6, "d\xc5\xbe" }, { 0x1c7, "LJ" },        { 0x1c8, "Lj" },
+    { 0x1c9, "lj" },         { 0x1ca, "NJ" },        { 0x1cb, "Nj" },        { 0x1cc, "nj" },
+    { 0x1f1, "DZ" },         { 0x1f2, "Dz" },        { 0x1f3, "dz" },        { 0xfb00, "ff" },
+    { 0xfb01, "fi" },        { 0xfb02, "fl" },       { 0xfb03, "ffi" },      { 0xfb04, "ffl" },
     { 0xfb05, "\xc5\xbft" }, { 0xfb06, "st" },
 };
 
 static bool is_space(int32_t c)
 {
     return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
-           c == 0x3000;
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
 }
 
 static cf_status decode(runes *out, const char *text)
@@ -72,15 +71,14 @@ static size_t terminal_escape(const int32_t *v, size_t n)
 {
     size_t i = 2;
     if (n < 3 || v[0] != 0x1b || v[1] != '[') return 0;
-    while (i < n && ((v[i] >= '0' && v[i] <= '9') || v[i] == ';'))
-        i++;
+    while (i < n && ((v[i] >= '0' && v[i] <= '9') || v[i] == ';')) i++;
     return i < n && (v[i] | 32) >= 'a' && (v[i] | 32) <= 'z' && v[i] < 128 ? i + 1 : 0;
 }
 
 static bool is_removed(int32_t c)
 {
-    return c <= 8 || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f || (c >= 0x206a && c <= 0x206f) ||
-           c == 0xfeff || (c >= 0xfff9 && c <= 0xfffc);
+    return c <= 8 || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f ||
+           (c >= 0x206a && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffc);
 }
 
 static int32_t straight_quote(int32_t c)
@@ -96,7 +94,8 @@ static int32_t plain_width(int32_t c)
     int last = 0;
     if (c == 0x3000) return ' ';
     if (c < 0xff01 || c > 0xffef) return c;
-    return utf8proc_decompose_char(c, to, 8, UTF8PROC_COMPAT | UTF8PROC_COMPOSE, &last) == 1 ? to[0] : c;
+    return utf8proc_decompose_char(c, to, 8, UTF8PROC_COMPAT | UTF8PROC_COMPOSE, &last) == 1 ? to[0]
+                                                                                             : c;
 }
 
 static cf_status put_repaired(runes *out, int32_t c)
@@ -138,8 +137,7 @@ static cf_status repair_round(runes *r)
     runes out = { 0 };
     cf_status status = CF_OK;
     bool markup = false, ascii = true;
-    for (size_t i = 0; i < r->n; i++)
-        markup = markup || r->v[i] == '<';
+    for (size_t i = 0; i < r->n; i++) markup = markup || r->v[i] == '<';
     if (!markup) CF_TRY(entities_decode(r, true));
     for (size_t i = 0; i < r->n;) {
         size_t escape = terminal_escape(r->v + i, r->n - i);
@@ -147,8 +145,7 @@ static cf_status repair_round(runes *r)
             CF_GO(put_repaired(&out, r->v[i]));
         i += escape > 0 ? escape : 1;
     }
-    for (size_t i = 0; i < out.n; i++)
-        ascii = ascii && out.v[i] < 128;
+    for (size_t i = 0; i < out.n; i++) ascii = ascii && out.v[i] < 128;
     if (!ascii) CF_GO(compose(&out));
     cf_free(r->v);
     *r = out;
@@ -164,30 +161,35 @@ static cf_status repair(runes *r)
     cf_status status = CF_OK;
     for (int round = 0; round < ROUNDS_MAX; round++) {
         before.n = 0;
-        for (size_t i = 0; i < r->n; i++)
-            CF_GO(runes_put(&before, r->v[i]));
+        for (size_t i = 0; i < r->n; i++) CF_GO(runes_put(&before, r->v[i]));
         CF_GO(repair_round(r));
-        if (r->n == before.n && (r->n == 0 || memcmp(r->v, before.v, r->n * sizeof *r->v) == 0)) break;
+        if (r->n == before.n && (r->n == 0 || memcmp(r->v, before.v, r->n * sizeof *r->v) == 0))
+            break;
     }
 done:
     cf_free(before.v);
     return status;
 }
 
-/* U+00C2 .. 00F4 and as many of U+0080 .. 00BF as that lead byte asks for: UTF-8 read as Latin-1. */
+/* U+00C2 .. 00F4 and as many of U+0080 .. 00BF as that lead byte asks for: UTF-8 read as
+ * Latin-1. */
 static void warn_of_wrong_decoding(const runes *r, const char *text)
 {
     static atomic_flag warned = ATOMIC_FLAG_INIT;
     for (size_t i = 0; i < r->n; i++) {
         int32_t c = r->v[i];
-        size_t more = c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 0;
+        size_t more = c >= 0xc2 && c < 0xe0   ? 1
+                      : c >= 0xe0 && c < 0xf0 ? 2
+                      : c >= 0xf0 && c < 0xf5 ? 3
+                                              : 0;
         size_t k = 0;
         while (k < more && i + k + 1 < r->n && r->v[i + k + 1] >= 0x80 && r->v[i + k + 1] < 0xc0)
             k++;
         if (more == 0 || k < more) continue;
         if (!atomic_flag_test_and_set(&warned))
             cf_log(CF_LOG_WARNING,
-                   "the text \"%.60s\" looks like UTF-8 that was decoded as Latin-1; it is taken as it is",
+                   "the text \"%.60s\" looks like UTF-8 that was decoded as Latin-1; it is taken "
+                   "as it is",
                    text);
         return;
     }
@@ -213,8 +215,10 @@ static bool is_cased(int32_t c)
 
 static bool is_case_ignorable(int32_t c)
 {
-    static const int32_t marks[] = { '\'',   '.',    ':',    0xb7,   0x387,  0x5f4,  0x2018, 0x2019,
-                                     0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a };
+    static const int32_t marks[] = {
+        '\'',   '.',    ':',    0xb7,   0x387,  0x5f4,  0x2018, 0x2019,
+        0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a
+    };
     utf8proc_category_t k = utf8proc_category(c);
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (c == marks[i]) return true;
@@ -225,10 +229,8 @@ static bool is_case_ignorable(int32_t c)
 static bool is_final_sigma(const runes *r, size_t at)
 {
     size_t before = at, after = at + 1;
-    while (before > 0 && is_case_ignorable(r->v[before - 1]))
-        before--;
-    while (after < r->n && is_case_ignorable(r->v[after]))
-        after++;
+    while (before > 0 && is_case_ignorable(r->v[before - 1])) before--;
+    while (after < r->n && is_case_ignorable(r->v[after])) after++;
     return before > 0 && is_cased(r->v[before - 1]) && !(after < r->n && is_cased(r->v[after]));
 }
 

@@ -1,10 +1,11 @@
 /* HTML character references: numeric ones in full, and the names that have always been in HTML.
  *
- * HTML 5 rules: "&name;" if the name is known, otherwise the longest known name that may stand without
- * a semicolon, which are Latin-1's and the basic five but "apos". Of the two thousand names of HTML 5
- * the table holds these and the usual typographic ones; the rest are left as they stand.
+ * HTML 5 rules: "&name;" if the name is known, otherwise the longest known name that may stand
+ * without a semicolon, which are Latin-1's and the basic five but "apos". Of the two thousand names
+ * of HTML 5 the table holds these and the usual typographic ones; the rest are left as they stand.
  *
- * Numeric references: 80 to 9F mean Windows-1252, 0 and surrogates U+FFFD, non-characters nothing. */
+ * Numeric references: 80 to 9F mean Windows-1252, 0 and surrogates U+FFFD, non-characters
+ * nothing. */
 #include "tokenizer_parts.h"
 
 #include <string.h>
@@ -13,15 +14,16 @@
 enum { NAME_MAX_LENGTH = 32, LATIN_FIRST = 0xa0 };
 
 static const char *const latin[96] = {
-    "nbsp",   "iexcl",  "cent",   "pound",  "curren", "yen",    "brvbar", "sect",   "uml",    "copy",
-    "ordf",   "laquo",  "not",    "shy",    "reg",    "macr",   "deg",    "plusmn", "sup2",   "sup3",
-    "acute",  "micro",  "para",   "middot", "cedil",  "sup1",   "ordm",   "raquo",  "frac14", "frac12",
-    "frac34", "iquest", "Agrave", "Aacute", "Acirc",  "Atilde", "Auml",   "Aring",  "AElig",  "Ccedil",
-    "Egrave", "Eacute", "Ecirc",  "Euml",   "Igrave", "Iacute", "Icirc",  "Iuml",   "ETH",    "Ntilde",
-    "Ograve", "Oacute", "Ocirc",  "Otilde", "Ouml",   "times",  "Oslash", "Ugrave", "Uacute", "Ucirc",
-    "Uuml",   "Yacute", "THORN",  "szlig",  "agrave", "aacute", "acirc",  "atilde", "auml",   "aring",
-    "aelig",  "ccedil", "egrave", "eacute", "ecirc",  "euml",   "igrave", "iacute", "icirc",  "iuml",
-    "eth",    "ntilde", "ograve", "oacute", "ocirc",  "otilde", "ouml",   "divide", "oslash", "ugrave",
+    "nbsp",   "iexcl",  "cent",   "pound",  "curren", "yen",    "brvbar", "sect",   "uml",
+    "copy",   "ordf",   "laquo",  "not",    "shy",    "reg",    "macr",   "deg",    "plusmn",
+    "sup2",   "sup3",   "acute",  "micro",  "para",   "middot", "cedil",  "sup1",   "ordm",
+    "raquo",  "frac14", "frac12", "frac34", "iquest", "Agrave", "Aacute", "Acirc",  "Atilde",
+    "Auml",   "Aring",  "AElig",  "Ccedil", "Egrave", "Eacute", "Ecirc",  "Euml",   "Igrave",
+    "Iacute", "Icirc",  "Iuml",   "ETH",    "Ntilde", "Ograve", "Oacute", "Ocirc",  "Otilde",
+    "Ouml",   "times",  "Oslash", "Ugrave", "Uacute", "Ucirc",  "Uuml",   "Yacute", "THORN",
+    "szlig",  "agrave", "aacute", "acirc",  "atilde", "auml",   "aring",  "aelig",  "ccedil",
+    "egrave", "eacute", "ecirc",  "euml",   "igrave", "iacute", "icirc",  "iuml",   "eth",
+    "ntilde", "ograve", "oacute", "ocirc",  "otilde", "ouml",   "divide", "oslash", "ugrave",
     "uacute", "ucirc",  "uuml",   "yacute", "thorn",  "yuml",
 };
 static const struct {
@@ -29,30 +31,30 @@ static const struct {
     int32_t c;
     bool bare; /* may stand without semicolon */
 } others[] = {
-    { "amp", '&', true },        { "AMP", '&', true },        { "lt", '<', true },
-    { "LT", '<', true },         { "gt", '>', true },         { "GT", '>', true },
-    { "quot", '"', true },       { "QUOT", '"', true },       { "COPY", 0xa9, true },
-    { "REG", 0xae, true },       { "apos", '\'', false },     { "ndash", 0x2013, false },
-    { "mdash", 0x2014, false },  { "lsquo", 0x2018, false },  { "rsquo", 0x2019, false },
-    { "sbquo", 0x201a, false },  { "ldquo", 0x201c, false },  { "rdquo", 0x201d, false },
-    { "bdquo", 0x201e, false },  { "bull", 0x2022, false },   { "hellip", 0x2026, false },
-    { "prime", 0x2032, false },  { "Prime", 0x2033, false },  { "euro", 0x20ac, false },
-    { "trade", 0x2122, false },  { "larr", 0x2190, false },   { "rarr", 0x2192, false },
-    { "minus", 0x2212, false },  { "OElig", 0x152, false },   { "oelig", 0x153, false },
-    { "Scaron", 0x160, false },  { "scaron", 0x161, false },  { "Zcaron", 0x17d, false },
-    { "zcaron", 0x17e, false },  { "ensp", 0x2002, false },   { "emsp", 0x2003, false },
-    { "thinsp", 0x2009, false }, { "num", '#', false },       { "percnt", '%', false },
-    { "commat", '@', false },    { "lowbar", '_', false },    { "sol", '/', false },
-    { "colon", ':', false },     { "semi", ';', false },      { "comma", ',', false },
-    { "period", '.', false },    { "excl", '!', false },      { "quest", '?', false },
-    { "lpar", '(', false },      { "rpar", ')', false },      { "dollar", '$', false },
-    { "Tab", '\t', false },      { "NewLine", '\n', false },  { "plus", '+', false },
+    { "amp", '&', true },        { "AMP", '&', true },       { "lt", '<', true },
+    { "LT", '<', true },         { "gt", '>', true },        { "GT", '>', true },
+    { "quot", '"', true },       { "QUOT", '"', true },      { "COPY", 0xa9, true },
+    { "REG", 0xae, true },       { "apos", '\'', false },    { "ndash", 0x2013, false },
+    { "mdash", 0x2014, false },  { "lsquo", 0x2018, false }, { "rsquo", 0x2019, false },
+    { "sbquo", 0x201a, false },  { "ldquo", 0x201c, false }, { "rdquo", 0x201d, false },
+    { "bdquo", 0x201e, false },  { "bull", 0x2022, false },  { "hellip", 0x2026, false },
+    { "prime", 0x2032, false },  { "Prime", 0x2033, false }, { "euro", 0x20ac, false },
+    { "trade", 0x2122, false },  { "larr", 0x2190, false },  { "rarr", 0x2192, false },
+    { "minus", 0x2212, false },  { "OElig", 0x152, false },  { "oelig", 0x153, false },
+    { "Scaron", 0x160, false },  { "scaron", 0x161, false }, { "Zcaron", 0x17d, false },
+    { "zcaron", 0x17e, false },  { "ensp", 0x2002, false },  { "emsp", 0x2003, false },
+    { "thinsp", 0x2009, false }, { "num", '#', false },      { "percnt", '%', false },
+    { "commat", '@', false },    { "lowbar", '_', false },   { "sol", '/', false },
+    { "colon", ':', false },     { "semi", ';', false },     { "comma", ',', false },
+    { "period", '.', false },    { "excl", '!', false },     { "quest", '?', false },
+    { "lpar", '(', false },      { "rpar", ')', false },     { "dollar", '$', false },
+    { "Tab", '\t', false },      { "NewLine", '\n', false }, { "plus", '+', false },
 };
 /* Windows-1252 of 80 .. 9F; the undefined ones stay. */
 static const uint16_t windows[32] = {
-    0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160,
+    0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6,  0x2030, 0x160,
     0x2039, 0x152,  0x8d,   0x17d,  0x8f,   0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
-    0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e, 0x178,
+    0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178,
 };
 
 cf_status runes_put(runes *r, int32_t c)
@@ -66,10 +68,7 @@ cf_status runes_put(runes *r, int32_t c)
     return CF_OK;
 }
 
-int32_t tokenizer_windows_1252(int32_t c)
-{
-    return c >= 0x80 && c < 0xa0 ? windows[c - 0x80] : c;
-}
+int32_t tokenizer_windows_1252(int32_t c) { return c >= 0x80 && c < 0xa0 ? windows[c - 0x80] : c; }
 
 static bool same(const char *name, const int32_t *v, size_t n)
 {
@@ -97,7 +96,8 @@ static int digit(int32_t c, int base)
     return d < base ? d : -1;
 }
 
-/* Numeric reference at v (just after "&#"): code points it takes, 0 = none. *c = -1: stands for nothing. */
+/* Numeric reference at v (just after "&#"): code points it takes, 0 = none. *c = -1: stands for
+ * nothing. */
 static size_t numeric(int32_t *c, const int32_t *v, size_t n, bool strict)
 {
     size_t i = 0, first;

@@ -1,5 +1,5 @@
-/* Hash map from byte strings to int64: open addressing with linear steps, at most half full. Keys are
- * copied into one growing block, so slots hold offsets. Nothing is ever removed. */
+/* Hash map from byte strings to int64: open addressing with linear steps, at most half full. Keys
+ * are copied into one growing block, so slots hold offsets. Nothing is ever removed. */
 #include "tokenizer_parts.h"
 
 #include <string.h>

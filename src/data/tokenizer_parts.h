@@ -1,7 +1,8 @@
 /* What the files of the tokenizer share: code points, cleaning, splitting, and one hash map.
  *
- * Text goes through: bytes -> code points -> repair, entities, white space, lower case (clean) -> bytes
- * -> pieces (split) -> byte pairs (tokenizer.c). Learning a vocabulary uses the same first half. */
+ * Text goes through: bytes -> code points -> repair, entities, white space, lower case (clean) ->
+ * bytes -> pieces (split) -> byte pairs (tokenizer.c). Learning a vocabulary uses the same first
+ * half. */
 #ifndef CROSSFRAME_DATA_TOKENIZER_PARTS_H
 #define CROSSFRAME_DATA_TOKENIZER_PARTS_H
 
@@ -16,12 +17,12 @@ cf_status runes_put(runes *r, int32_t c);
 /* C1 controls as Windows-1252 means them; others unchanged. */
 int32_t tokenizer_windows_1252(int32_t c);
 
-/* HTML character references. strict: only those that end in ';' (and the upper-case spellings of lower-case
- * names), else the rules of HTML 5. Replaces the contents of r. */
+/* HTML character references. strict: only those that end in ';' (and the upper-case spellings of
+ * lower-case names), else the rules of HTML 5. Replaces the contents of r. */
 cf_status entities_decode(runes *r, bool strict);
 
-/* What CLIP does to a text before splitting it: repaired, unescaped, white space folded, lower case,
- * UTF-8. CF_EINVAL: not UTF-8. cf_free. */
+/* What CLIP does to a text before splitting it: repaired, unescaped, white space folded, lower
+ * case, UTF-8. CF_EINVAL: not UTF-8. cf_free. */
 cf_status tokenizer_clean(char **out, const char *text);
 
 /* Compiled pattern of the pieces; thread-safe to use. */

@@ -1,12 +1,13 @@
 /* Splitting a cleaned text into the pieces that byte pairs are formed in, and the byte alphabet.
  *
- * The pattern is CLIP's: the special texts, English clitics, runs of letters, single number characters,
- * runs of anything else that is not white space; matched from left to right, case-insensitively; what
- * matches nothing is skipped. White space is listed instead of \s, which in PCRE2 holds U+180E too;
- * U+0345 is left out because its case partner is a letter and the original, too, never matches it.
+ * The pattern is CLIP's: the special texts, English clitics, runs of letters, single number
+ * characters, runs of anything else that is not white space; matched from left to right,
+ * case-insensitively; what matches nothing is skipped. White space is listed instead of \s, which
+ * in PCRE2 holds U+180E too; U+0345 is left out because its case partner is a letter and the
+ * original, too, never matches it.
  *
- * Bytes are numbered as in CLIP: the printable ones of Latin-1 first, then the others ascending, which
- * a merge file writes as U+0100 and on. */
+ * Bytes are numbered as in CLIP: the printable ones of Latin-1 first, then the others ascending,
+ * which a merge file writes as U+0100 and on. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenizer_parts.h"
 
