@@ -1,12 +1,10 @@
-/* h5: the HDF5 file: opening, creating, committing, looking around in it. The rest is in h5_read.c and
- * h5_write.c; these three alone call HDF5.
+/* h5: the HDF5 file: opening, creating, committing, looking around in it. The rest is in h5_read.c,
+ * h5_write.c and h5_driver.c; these alone call HDF5.
  *
  * One mutex is held around every call, and HDF5's own printing of errors is switched off inside it; what
  * HDF5 says about a failure (the innermost line of its error stack) becomes the last part of our line.
- * Written files use the oldest format that serves (superblock 0), have no time stamps, so the same content
- * is the same bytes, and live as PATH.tmp until cf_h5_commit has synced and renamed them. A file whose
- * writing failed is closed over /dev/null (close_failed): HDF5 can neither flush nor drop what it still
- * holds, and would complain at exit. */
+ * Written files use the oldest format that serves (superblock 0) and have no time stamps, so the same
+ * content is the same bytes. They live as PATH.tmp until cf_h5_commit has synced and renamed them. */
 #include "support/h5_internal.h"
 
 #include <errno.h>
@@ -56,6 +54,7 @@ static cf_status handle_new(cf_h5 **out, const char *path)
     cf_h5 *f;
     CF_TRY(cf_alloc_zero(&f, 1, sizeof *f));
     f->file = f->bytes = f->stream = -1;
+    f->sink.fd = -1;
     cf_status status = cf_strdup(&f->path, path);
     if (status != CF_OK)
         cf_free(f);
@@ -66,6 +65,7 @@ static cf_status handle_new(cf_h5 **out, const char *path)
 
 static void handle_free(cf_h5 *f)
 {
+    if (f->sink.fd >= 0) close(f->sink.fd);
     cf_free(f->path);
     cf_free(f->temporary);
     cf_free(f->bytes_path);
@@ -76,6 +76,7 @@ static void handle_free(cf_h5 *f)
 static hid_t access_list(void)
 {
     hid_t plist = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fclose_degree(plist, H5F_CLOSE_STRONG);
     H5Pset_libver_bounds(plist, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST);
 #if H5_VERSION_GE(1, 10, 7)
     H5Pset_file_locking(plist, 0, 1); /* network file systems refuse locks */
@@ -130,13 +131,12 @@ static cf_status create_file(cf_h5 *f)
 {
     f->file_bytes = SIZE_MAX;
     /* Asked of the system first: its reasons are clearer. */
-    int fd = open(f->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
+    f->sink.fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (f->sink.fd < 0)
         return CF_FAIL(errno == ENOENT || errno == ENOTDIR ? CF_ENOTFOUND : CF_EIO,
                        "cannot create %s: %s", f->temporary, strerror(errno));
-    close(fd);
     hid_t access = access_list();
-    f->file = H5Fcreate(f->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    f->file = cf_h5_create_over(access, &f->sink);
     cf_status status = CF_OK;
     if (f->file < 0) status = CF_FAIL(CF_EIO, "cannot create %s: %s", f->temporary, cf_h5_why());
     H5Pclose(access);
@@ -171,50 +171,30 @@ static int descriptor(const cf_h5 *f)
     return *(int *)handle;
 }
 
-/* HDF5 keeps what it could not write and tries again at every close, also at exit. Over /dev/null that
- * succeeds, and the file is to be removed anyway. */
-static void let_writes_vanish(const cf_h5 *f)
-{
-    int fd = descriptor(f), null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd >= 0 && null >= 0) dup2(null, fd);
-    if (null >= 0) close(null);
-}
-
+/* Reports what of a created file could not be written. */
 static cf_status close_all(cf_h5 *f)
 {
-    bool written = f->temporary && !f->failed;
+    if (f->failed && !f->sink.error) f->sink.error = ECANCELED; /* it is given up: write no more */
     cf_h5_bytes_close(f);
     if (f->stream >= 0) H5Dclose(f->stream);
     f->stream = -1;
-    if (!written && f->temporary) let_writes_vanish(f);
-    cf_status status = CF_OK;
-    if (written && H5Fflush(f->file, H5F_SCOPE_GLOBAL) < 0) {
-        status = CF_FAIL(CF_EIO, "cannot write %s: %s", f->temporary, cf_h5_why());
-        let_writes_vanish(f);
-    }
-    if (H5Fclose(f->file) < 0 && status == CF_OK && written)
-        status = CF_FAIL(CF_EIO, "cannot write %s: %s", f->temporary, cf_h5_why());
-    return status;
+    bool closed = H5Fclose(f->file) >= 0;
+    if (!f->temporary || f->failed) return CF_OK;
+    if (closed && !f->sink.error) return CF_OK;
+    return CF_FAIL(CF_EIO, "cannot write %s: %s", f->temporary,
+                   f->sink.error ? strerror(f->sink.error) : cf_h5_why());
 }
 
-static cf_status sync_file(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    int reason = errno;
-    if (fd >= 0) close(fd);
-    if (!synced) return CF_FAIL(CF_EIO, "cannot sync %s: %s", path, strerror(reason));
-    return CF_OK;
-}
-
-static cf_status sync_and_rename(const char *temporary, const char *path)
+static cf_status sync_and_rename(const cf_h5 *f)
 {
     char *folder; /* before the rename: after it nothing may fail */
-    CF_TRY(cf_path_folder(&folder, path));
+    CF_TRY(cf_path_folder(&folder, f->path));
     cf_status status = CF_OK;
-    CF_GO(sync_file(temporary));
-    if (rename(temporary, path) != 0)
-        CF_GO(CF_FAIL(CF_EIO, "cannot rename %s to %s: %s", temporary, path, strerror(errno)));
+    if (fsync(f->sink.fd) != 0)
+        CF_GO(CF_FAIL(CF_EIO, "cannot sync %s: %s", f->temporary, strerror(errno)));
+    if (rename(f->temporary, f->path) != 0)
+        CF_GO(
+            CF_FAIL(CF_EIO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(errno)));
     int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
     if (fd >= 0) {
         fsync(fd); /* the file is whole either way; some file systems cannot sync a folder */
@@ -237,7 +217,7 @@ cf_status cf_h5_commit(cf_h5 *f)
     cf_status closed = close_all(f);
     cf_h5_unlock();
     if (status == CF_OK) status = closed;
-    if (status == CF_OK) status = sync_and_rename(f->temporary, f->path);
+    if (status == CF_OK) status = sync_and_rename(f);
     if (status != CF_OK) unlink(f->temporary);
     handle_free(f);
     return status;

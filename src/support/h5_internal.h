@@ -1,4 +1,4 @@
-/* What h5.c, h5_read.c and h5_write.c share: the open file, the lock, HDF5's reasons. */
+/* What the files h5*.c share: the open file, the lock, HDF5's reasons. */
 #ifndef CROSSFRAME_H5_INTERNAL_H
 #define CROSSFRAME_H5_INTERNAL_H
 
@@ -7,6 +7,12 @@
 #include <hdf5.h>
 
 #define CF_H5_CHUNK_BYTES ((size_t)1 << 20)
+
+/* The file under a cf_h5 that is written. error: errno of the first failed write; once set, nothing more is
+ * written and HDF5 is told that all is well (h5_driver.c). */
+typedef struct {
+    int fd, error;
+} cf_h5_sink;
 
 struct cf_h5 {
     char *path, *temporary; /* temporary: NULL when reading */
@@ -18,6 +24,7 @@ struct cf_h5 {
     hid_t stream; /* cf_h5_stream_*; -1 = none */
     char *stream_path;
     size_t stream_total, stream_n;
+    cf_h5_sink sink;
     bool failed; /* a write failed: never to be committed */
 };
 
@@ -30,6 +37,8 @@ void cf_h5_unlock(void);
 const char *cf_h5_why(void);
 bool cf_h5_path_exists(hid_t file, const char *path);
 hid_t cf_h5_memory_type(cf_h5_number t);
+/* A new HDF5 file in sink->fd, which stays the caller's; the sink must outlive it. Negative on failure. */
+hid_t cf_h5_create_over(hid_t access, cf_h5_sink *sink);
 void cf_h5_bytes_close(cf_h5 *f); /* what cf_h5_read_u8 keeps open */
 
 #endif

@@ -10,7 +10,14 @@
 static cf_status write_failed(cf_h5 *f, const char *object)
 {
     f->failed = true;
-    return CF_FAIL(CF_EIO, "%s: cannot write %s: %s", f->path, object, cf_h5_why());
+    return CF_FAIL(CF_EIO, "%s: cannot write %s: %s", f->path, object,
+                   f->sink.error ? strerror(f->sink.error) : cf_h5_why());
+}
+
+/* HDF5 is not told of a failed write (h5_driver.c): ask the sink after each. */
+static cf_status written(cf_h5 *f, const char *object)
+{
+    return f->sink.error ? write_failed(f, object) : CF_OK;
 }
 
 static hid_t file_type(cf_h5_number t)
@@ -62,7 +69,7 @@ static cf_status write_array(cf_h5 *f, const char *path, hid_t stored, hid_t mem
     if (n > 0 && H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) < 0)
         status = write_failed(f, path);
     if (H5Dclose(id) < 0 && status == CF_OK) status = write_failed(f, path);
-    return status;
+    return status == CF_OK ? written(f, path) : status;
 }
 
 static cf_status write_numbers(cf_h5 *f, const char *path, cf_h5_number t, const void *v, int rank,
@@ -185,7 +192,8 @@ static cf_status append(cf_h5 *f, const void *bytes, size_t n)
         H5Dwrite(f->stream, H5T_NATIVE_UINT8, memory, space, H5P_DEFAULT, bytes) < 0)
         status = write_failed(f, f->stream_path);
     else
-        f->stream_n += n;
+        status = written(f, f->stream_path);
+    if (status == CF_OK) f->stream_n += n;
     H5Sclose(space);
     H5Sclose(memory);
     return status;
