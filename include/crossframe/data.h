@@ -191,7 +191,7 @@ size_t cf_loader_batches(const cf_loader *l); /* micro-batches of an epoch (or o
 /* Starts (again) at micro-batch `first` of `epoch`; prefetching begins. */
 cf_status cf_loader_start(cf_loader *l, uint32_t epoch, size_t first);
 /* *out = the next micro-batch, NULL after the last one. A frame that does not decode: CF_EFORMAT
- * with the video's name. */
+ * with the video's name; the call after it goes on with the next micro-batch. */
 cf_status cf_loader_next(const cf_batch **out, cf_loader *l);
 double cf_loader_waited_s(cf_loader *l); /* seconds cf_loader_next has waited since last asked */
 

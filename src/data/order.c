@@ -8,10 +8,15 @@
  * stands where its last video stood. */
 #include "batch.h"
 
-/* Numbers the families in ascending order and lists each one's classes. */
-static void number_families(cf_order *o, const cf_dataset *d, size_t n_classes)
+/* A test tells all classes from each other. */
+static int32_t family_of(const cf_order *o, size_t class_id)
 {
-    bool known = o->training && n_classes == cf_dataset_n_classes(d);
+    return o->training ? cf_dataset_class_family(o->dataset, class_id) : 0;
+}
+
+/* Numbers the families in ascending order and lists each one's classes. */
+static void number_families(cf_order *o, size_t n_classes)
+{
     o->n_families = 0;
     o->family_start[0] = 0;
     size_t listed = 0;
@@ -19,11 +24,10 @@ static void number_families(cf_order *o, const cf_dataset *d, size_t n_classes)
     while (listed < n_classes) {
         int64_t next = INT64_MAX; /* smallest family not numbered yet */
         for (size_t k = 0; k < n_classes; k++) {
-            int64_t f = known ? cf_dataset_class_family(d, k) : 0;
-            if (o->family[k] < 0 && f < next) next = f;
+            if (o->family[k] < 0 && family_of(o, k) < next) next = family_of(o, k);
         }
         for (size_t k = 0; k < n_classes; k++) {
-            if (o->family[k] >= 0 || (known ? cf_dataset_class_family(d, k) : 0) != next) continue;
+            if (o->family[k] >= 0 || family_of(o, k) != next) continue;
             o->family[k] = (int32_t)o->n_families;
             o->column[k] = (int32_t)(listed - o->family_start[o->n_families]);
             o->class_id[listed++] = (int32_t)k;
@@ -71,7 +75,7 @@ cf_status cf_order_init(cf_order *o, const cf_dataset *d, size_t batch, size_t n
     CF_GO(cf_alloc(&o->column, n_classes, sizeof *o->column));
     CF_GO(cf_alloc(&o->class_id, n_classes, sizeof *o->class_id));
     CF_GO(cf_alloc(&o->family_start, n_classes + 1, sizeof *o->family_start));
-    number_families(o, d, n_classes);
+    number_families(o, n_classes);
     CF_GO(cf_alloc(&o->n_pending, o->n_families + 1, sizeof *o->n_pending));
     CF_GO(cf_alloc(&o->position, o->n_videos, sizeof *o->position));
     o->n_batches = count_batches(o);
