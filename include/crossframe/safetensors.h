@@ -2,12 +2,12 @@
  *
  * Design
  *  - A file is: 8 bytes little-endian length, that many bytes of JSON (name -> dtype, shape,
- *    data_offsets; __metadata__ -> texts), then the data. The data must be covered exactly, without
- *    holes or overlaps; everything else is refused with the file's and the tensor's name.
+ *    data_offsets; __metadata__ -> texts), then the data. The data must be covered exactly,
+ *    without holes or overlaps; everything else is refused with the file's and the tensor's name.
  *  - Reading maps the file: a tensor's data is a borrowed pointer into it, or is widened into the
  *    caller's buffer. Memory is bounded by the header, and the header by the file.
- *  - Writing goes through PATH.tmp, sync and rename. The same input gives the same bytes, and the data
- *    starts at a multiple of 64: the header is padded with spaces, as the format allows. */
+ *  - Writing goes through PATH.tmp, sync and rename. The same input gives the same bytes, and the
+ *    data starts at a multiple of 64: the header is padded with spaces, as the format allows. */
 #ifndef CROSSFRAME_SAFETENSORS_H
 #define CROSSFRAME_SAFETENSORS_H
 
@@ -32,18 +32,18 @@ typedef enum {
 enum { CF_ST_MAX_RANK = 8 };
 
 typedef struct {
-    const char *name;      /* borrowed from the file */
+    const char *name; /* borrowed from the file */
     cf_st_dtype dtype;
-    size_t rank;           /* 0: one number */
+    size_t rank; /* 0: one number */
     size_t shape[CF_ST_MAX_RANK];
-    size_t n;              /* product of the shape */
-    const void *data;      /* borrowed; n * cf_st_dtype_bytes bytes, at any alignment */
+    size_t n;         /* product of the shape */
+    const void *data; /* borrowed; n * cf_st_dtype_bytes bytes, at any alignment */
 } cf_st_tensor;
 
 const char *cf_st_dtype_name(cf_st_dtype dtype); /* "F32" */
 size_t cf_st_dtype_bytes(cf_st_dtype dtype);
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct cf_st_file cf_st_file;
 /* Maps and validates. CF_EFORMAT: not a safetensors file, or a damaged one. */
@@ -72,18 +72,18 @@ cf_status cf_st_read_f32(float *out, size_t n, const cf_st_file *f, const cf_st_
 /* The same as cf_real, exact for F64 in the double build. */
 cf_status cf_st_read_real(cf_real *out, size_t n, const cf_st_file *f, const cf_st_tensor *t);
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *key, *value;
 } cf_st_pair;
 
-/* tensor[n_tensors]: written in this order; names unique; `n` is ignored (the shape decides) and `data`
- * holds dtype's numbers. Names, keys and values in UTF-8. */
+/* tensor[n_tensors]: written in this order; names unique; `n` is ignored (the shape decides) and
+ * `data` holds dtype's numbers. Names, keys and values in UTF-8. */
 cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
                       const cf_st_pair *metadata, size_t n_metadata);
 
-/* ---- text -------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* Decodes one UTF-8 character at *p < end and moves *p behind it. -1 (and one byte on) if the bytes
  * are none: too long, a surrogate, beyond U+10FFFF, cut off. */

@@ -1,19 +1,25 @@
 /* train: what a run is made of: configuration, run log, training loop, evaluation, checkpoints.
  *
  * Design
- *  - The configuration has the published keys (spec/data-and-recipe.md 1) and ours, all in one table
- *    (src/train/config_table.c): name, type, default, range or choices, unit, help. Everything else,
- *    reading, writing, checking and the help texts, walks that table; a new key is one line there and
- *    one field here. A field's name is its key's in lower case: DATA.NUM_FRAMES is data.num_frames.
- *  - The run log is one JSON object a line, written whole by one system call, so a killed run leaves at
- *    most one half-written line, and a resumed one cuts what the checkpoint does not know. */
+ *  - The configuration has the published keys (spec/data-and-recipe.md 1) and ours, all in one
+ *    table (src/train/config_table.c): name, type, default, range or choices, unit, help.
+ *    Everything else, reading, writing, checking and the help texts, walks that table; a new key
+ *    is one line there and one field here. A field's name is its key's in lower case:
+ *    DATA.NUM_FRAMES is data.num_frames.
+ *  - The run log is one JSON object a line, written whole by one system call, so a killed run
+ *    leaves at most one half-written line, and a resumed one cuts what the checkpoint does not
+ *    know. */
 #ifndef CROSSFRAME_TRAIN_H
 #define CROSSFRAME_TRAIN_H
 
 #include "crossframe/data.h"
+#include "crossframe/models.h"
+#include "crossframe/optim.h"
 #include "crossframe/support.h"
 
-/* ---- configuration ----------------------------------------------------------------------------- */
+#include <signal.h>
+
+/* ---- configuration --------------------------------------------------------------------------- */
 
 enum { CF_CONFIG_MAX_KEYS = 96 };
 
@@ -49,7 +55,7 @@ typedef struct cf_config {
     } model;
     struct {
         int epochs, batch_size, accumulation_steps;
-        double warmup_epochs, weight_decay, lr, clip_grad;
+        double warmup_epochs, weight_decay, lr, new_lr_factor, clip_grad;
         bool auto_resume, use_checkpoint;
         char *lr_scheduler, *optimizer, *opt_level;
     } train;
@@ -99,12 +105,13 @@ cf_status cf_config_load(cf_config **out, const char *path, const char *const *o
 cf_status cf_config_parse(cf_config **out, const char *text, size_t n, const char *name);
 void cf_config_free(cf_config *c);
 
-/* Sets one key from a value as in YAML; `origin` is kept for messages. *c is unchanged on failure. */
+/* Sets one key from a value as in YAML; `origin` is kept for messages. *c is unchanged on
+ * failure. */
 cf_status cf_config_set(cf_config *c, const char *key, const char *value, const char *origin);
 /* The same for a dedicated option: the value of a text key is taken as it is, unquoted. */
 cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, const char *origin);
-/* Values that contradict each other or that nothing implements yet; logs what is accepted but unused
- * or suspicious. Asks no file: whether K fits the labels is for the loop. */
+/* Values that contradict each other or that nothing implements yet; logs what is accepted but
+ * unused or suspicious. Asks no file: whether K fits the labels is for the loop. */
 cf_status cf_config_check(const cf_config *c);
 
 /* One value as YAML; free with cf_free. */
@@ -117,28 +124,28 @@ cf_status cf_config_write(const cf_config *c, const char *path);
  * regard to case: for "did you mean". */
 size_t cf_text_distance(const char *a, const char *b);
 
-/* ---- run log ----------------------------------------------------------------------------------- */
+/* ---- run log --------------------------------------------------------------------------------- */
 
 typedef struct {
     int epoch;
-    int64_t step;           /* optimiser steps since the start of the run, from 0 */
-    double loss, lr;        /* mean over the step's accumulation; the base group's rate */
-    double grad_norm;       /* before clipping */
+    int64_t step;     /* optimiser steps since the start of the run, from 0 */
+    double loss, lr;  /* mean over the step's accumulation; the base group's rate */
+    double grad_norm; /* before clipping */
     double seconds, data_seconds, videos_per_second;
 } cf_step_record;
 
 typedef struct {
     int epoch;
-    double top1, top5;      /* percent */
+    double top1, top5; /* percent */
     int64_t videos;
-    int views;              /* of each video */
+    int views; /* of each video */
 } cf_eval_record;
 
 typedef struct cf_run_log cf_run_log;
-/* Opens OUTPUT/log.jsonl to append. What an earlier run left is cut before the first step line with
- * step >= keep_steps and before eval line number keep_evals (counted from 0; SIZE_MAX: any), and so is
- * a half-written last line: the log reads as if the run had never stopped. CF_EFORMAT: not a run log,
- * nothing is changed. */
+/* Opens OUTPUT/log.jsonl to append. What an earlier run left is cut before the first step line
+ * with step >= keep_steps and before eval line number keep_evals (counted from 0; SIZE_MAX: any),
+ * and so is a half-written last line: the log reads as if the run had never stopped. CF_EFORMAT:
+ * not a run log, nothing is changed. */
 cf_status cf_run_log_open(cf_run_log **out, const char *path, int64_t keep_steps,
                           size_t keep_evals);
 /* Numbers that are not finite become null. These allocate nothing. */
@@ -147,5 +154,64 @@ cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r);
 size_t cf_run_log_evals(const cf_run_log *l); /* eval lines in the file: for the checkpoint */
 cf_status cf_run_log_sync(cf_run_log *l);     /* on disk when it returns: before a checkpoint */
 void cf_run_log_close(cf_run_log *l);         /* NULL is fine */
+
+/* ---- training ---------------------------------------------------------------------------------- */
+
+/* Sizes of the model a configuration describes. weights: the file it starts from (MODEL.PRETRAINED or
+ * MODEL.RESUME), whose shapes then decide: keys that were not given are set in *c from it, a key that was
+ * given and says otherwise is CF_EINVAL. NULL: MODEL.ARCH and its sizes alone. vocabulary: of the
+ * tokenizer, for ARCH custom without weights. */
+cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *weights,
+                          size_t vocabulary);
+
+/* What a run is going to do, once everything is open. */
+typedef struct {
+    const cf_config *config;
+    const cf_xclip_config *model;
+    const char *weights, *vocabulary; /* paths; weights "" = start values */
+    size_t parameters, trained;       /* numbers in the model; of them trained */
+    size_t train_videos, test_videos, classes; /* 0 videos: no such dataset */
+    size_t micro_batches, views;      /* of an epoch; of each test video */
+    int64_t steps, first_step;        /* optimiser steps of the run; done before it was resumed */
+    bool only_test;
+} cf_run_plan;
+
+/* After each optimiser step. */
+typedef struct {
+    cf_step_record record;
+    int64_t steps;      /* of the whole run */
+    size_t micro_batch; /* how many of the epoch's are done */
+    double seconds_left;
+} cf_run_progress;
+
+/* Callbacks may be NULL. They run on the training thread. */
+typedef struct {
+    void *user;
+    void (*planned)(void *user, const cf_run_plan *p);
+    void (*stepped)(void *user, const cf_run_progress *p);
+    void (*testing)(void *user, size_t done, size_t videos);
+    void (*tested)(void *user, const cf_eval_record *r, double best_top1);
+    void (*saved)(void *user, const char *path);
+    const volatile sig_atomic_t *stop; /* not 0: finish the step, save, CF_EINTERRUPTED; may be NULL */
+    int64_t stop_after; /* optimiser steps of the run after which to stop in the same way; 0: never */
+    bool only_test;     /* no training data is opened, cf_run_train refuses */
+    const char *scores; /* file for the scores of cf_run_test; NULL: none */
+} cf_run_options;
+
+typedef struct cf_run cf_run;
+/* Opens and checks everything a run needs: data, classes, vocabulary, weights, OUTPUT. *c is borrowed
+ * until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
+cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
+/* Trains, tests after each epoch, keeps OUTPUT/last and best.safetensors; ends, when TEST.NUM_CLIP x
+ * NUM_CROP > 1, with that many views of each video, the tests between having one. Not a finite loss:
+ * CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
+cf_status cf_run_train(cf_run *r);
+/* One test of DATA.VAL_FILE with the configured views. */
+cf_status cf_run_test(cf_eval_record *out, cf_run *r);
+void cf_run_free(cf_run *r);
+/* Borrowed; for tests and tools. */
+cf_xclip *cf_run_model(const cf_run *r);
+const cf_adamw *cf_run_adamw(const cf_run *r);
+cf_tape *cf_run_tape(const cf_run *r);
 
 #endif

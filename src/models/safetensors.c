@@ -1,10 +1,10 @@
 /* safetensors, reading: mapping, the JSON header, validation, widening.
  *
- * A header is not trusted: before cJSON sees it, one pass over its bytes bounds its nesting and the
- * number of JSON values (each costs cJSON 64 bytes), refuses "\u0000" (cJSON would cut the text there)
- * and checks UTF-8. Then each tensor's shape must fill its byte range exactly, and the ranges, sorted,
- * must cover the data from first to last byte. The names live in one block, the tensors in one array in
- * the order of their data, and an index sorted by name serves look-ups. */
+ * A header is not trusted: before cJSON sees it, one pass over its bytes bounds its nesting and
+ * the number of JSON values (each costs cJSON 64 bytes), refuses "\u0000" (cJSON would cut the
+ * text there) and checks UTF-8. Then each tensor's shape must fill its byte range exactly, and the
+ * ranges, sorted, must cover the data from first to last byte. The names live in one block, the
+ * tensors in one array in the order of their data, and an index sorted by name serves look-ups. */
 #include "crossframe/safetensors.h"
 
 #include <cjson/cJSON.h>
@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are read in the file's own order");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "numbers are read in the file's own order");
 
 enum { MOST_HEADER = 100000000, MOST_VALUES = 2000000, DEEPEST = 4 };
 
@@ -43,10 +44,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } dtypes[] = {
-    [CF_ST_F32] = { "F32", 4 }, [CF_ST_F16] = { "F16", 2 },   [CF_ST_BF16] = { "BF16", 2 },
-    [CF_ST_F64] = { "F64", 8 }, [CF_ST_I64] = { "I64", 8 },   [CF_ST_I32] = { "I32", 4 },
-    [CF_ST_I16] = { "I16", 2 }, [CF_ST_I8] = { "I8", 1 },     [CF_ST_U64] = { "U64", 8 },
-    [CF_ST_U32] = { "U32", 4 }, [CF_ST_U16] = { "U16", 2 },   [CF_ST_U8] = { "U8", 1 },
+    [CF_ST_F32] = { "F32", 4 },   [CF_ST_F16] = { "F16", 2 }, [CF_ST_BF16] = { "BF16", 2 },
+    [CF_ST_F64] = { "F64", 8 },   [CF_ST_I64] = { "I64", 8 }, [CF_ST_I32] = { "I32", 4 },
+    [CF_ST_I16] = { "I16", 2 },   [CF_ST_I8] = { "I8", 1 },   [CF_ST_U64] = { "U64", 8 },
+    [CF_ST_U32] = { "U32", 4 },   [CF_ST_U16] = { "U16", 2 }, [CF_ST_U8] = { "U8", 1 },
     [CF_ST_BOOL] = { "BOOL", 1 },
 };
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
@@ -54,14 +55,19 @@ enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 const char *cf_st_dtype_name(cf_st_dtype dtype) { return dtypes[dtype].name; }
 size_t cf_st_dtype_bytes(cf_st_dtype dtype) { return dtypes[dtype].bytes; }
 
-/* ---- the header's bytes ------------------------------------------------------------------------ */
+/* ---- the header's bytes ---------------------------------------------------------------------- */
 
 int32_t cf_utf8_next(const char **p, const char *end)
 {
     static const int32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
     const unsigned char *s = (const unsigned char *)*p;
     ptrdiff_t room = end - *p;
-    int n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf8 ? 4 : 0;
+    int n = s[0] < 0x80   ? 1
+            : s[0] < 0xc0 ? 0
+            : s[0] < 0xe0 ? 2
+            : s[0] < 0xf0 ? 3
+            : s[0] < 0xf8 ? 4
+                          : 0;
     *p += 1;
     if (n == 0 || n > room) return -1;
     int32_t code = n == 1 ? s[0] : s[0] & (0x7f >> n);
@@ -142,7 +148,7 @@ static cf_status parse_header(cJSON **out, const char *path, const char *bytes, 
     return CF_OK;
 }
 
-/* ---- one tensor's entry ------------------------------------------------------------------------ */
+/* ---- one tensor's entry ---------------------------------------------------------------------- */
 
 /* A whole number that a double holds exactly. */
 static bool as_size(size_t *out, const cJSON *value)
@@ -181,8 +187,8 @@ static cf_status read_dtype(cf_st_dtype *out, const char *path, const cJSON *ent
         *out = (cf_st_dtype)i;
         return CF_OK;
     }
-    return CF_FAIL(CF_EUNSUPPORTED, "%s: tensor %s has the unknown dtype %.40s", path, entry->string,
-                   value->valuestring);
+    return CF_FAIL(CF_EUNSUPPORTED, "%s: tensor %s has the unknown dtype %.40s", path,
+                   entry->string, value->valuestring);
 }
 
 static cf_status read_shape(cf_st_tensor *t, const char *path, const cJSON *entry)
@@ -229,7 +235,7 @@ static cf_status read_entry(cf_st_tensor *t, range *r, const char *path, const c
     return CF_OK;
 }
 
-/* ---- the whole header -------------------------------------------------------------------------- */
+/* ---- the whole header ------------------------------------------------------------------------ */
 
 static int compare_place(const void *a, const void *b)
 {
@@ -313,7 +319,8 @@ static cf_status read_entries(cf_st_file *f, const cJSON *root, const char *data
     cJSON_ArrayForEach(entry, root)
     {
         if (strcmp(entry->string, "__metadata__") == 0) {
-            if (seen_metadata) return CF_FAIL(CF_EFORMAT, "%s: __metadata__ is there twice", f->path);
+            if (seen_metadata)
+                return CF_FAIL(CF_EFORMAT, "%s: __metadata__ is there twice", f->path);
             seen_metadata = true;
             CF_TRY(read_metadata(f, entry, &next));
             continue;
@@ -338,8 +345,8 @@ static cf_status check_entries(cf_st_file *f, const char *data, size_t data_byte
         size_t begin = (size_t)((const char *)t->data - data);
         if (begin != end)
             return CF_FAIL(CF_EFORMAT, "%s: tensor %s starts at byte %zu, %s byte %zu", f->path,
-                           t->name, begin, begin < end ? "inside one that ends at" : "behind a hole at",
-                           end);
+                           t->name, begin,
+                           begin < end ? "inside one that ends at" : "behind a hole at", end);
         end = begin + t->n * dtypes[t->dtype].bytes;
     }
     if (end != data_bytes)
@@ -349,7 +356,8 @@ static cf_status check_entries(cf_st_file *f, const char *data, size_t data_byte
     qsort(f->by_name, f->n_tensors, sizeof *f->by_name, compare_name);
     for (size_t i = 1; i < f->n_tensors; i++) {
         if (strcmp(f->by_name[i - 1]->name, f->by_name[i]->name) == 0)
-            return CF_FAIL(CF_EFORMAT, "%s: tensor %s is there twice", f->path, f->by_name[i]->name);
+            return CF_FAIL(CF_EFORMAT, "%s: tensor %s is there twice", f->path,
+                           f->by_name[i]->name);
     }
     return CF_OK;
 }
@@ -415,7 +423,7 @@ void cf_st_close(cf_st_file *f)
     cf_free(f);
 }
 
-/* ---- looking things up ------------------------------------------------------------------------- */
+/* ---- looking things up ----------------------------------------------------------------------- */
 
 const char *cf_st_path(const cf_st_file *f) { return f->path; }
 size_t cf_st_n_tensors(const cf_st_file *f) { return f->n_tensors; }

@@ -1,7 +1,7 @@
 /* safetensors, the numbers: widening 16-bit and 64-bit kinds into float or cf_real.
  *
- * A foreign file may place its data at any byte, so elements are copied out before they are looked at.
- * F16 and BF16 are exact in float; F64 is rounded to nearest. */
+ * A foreign file may place its data at any byte, so elements are copied out before they are looked
+ * at. F16 and BF16 are exact in float; F64 is rounded to nearest. */
 #include "crossframe/safetensors.h"
 
 #include <math.h>
@@ -46,8 +46,8 @@ static double element(const cf_st_tensor *t, size_t i)
 static cf_status check_readable(const cf_st_file *f, const cf_st_tensor *t, size_t n)
 {
     if (t->n != n)
-        return CF_FAIL(CF_ESHAPE, "%s: tensor %s has %zu numbers, wanted %zu", cf_st_path(f), t->name,
-                       t->n, n);
+        return CF_FAIL(CF_ESHAPE, "%s: tensor %s has %zu numbers, wanted %zu", cf_st_path(f),
+                       t->name, t->n, n);
     if (t->dtype > CF_ST_F64)
         return CF_FAIL(CF_EUNSUPPORTED, "%s: tensor %s holds %s, no real numbers", cf_st_path(f),
                        t->name, cf_st_dtype_name(t->dtype));

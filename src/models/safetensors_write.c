@@ -1,9 +1,9 @@
 /* safetensors, writing: the header is made in memory, the data streams through a cf_writer.
  *
- * Nothing but the arguments decides the bytes: metadata and tensors stand in the order given, numbers
- * are decimal, texts escape only what JSON demands. The header is padded with spaces to where the data
- * starts at a multiple of 64 bytes; each tensor follows the one before it without a gap, as the format
- * demands. */
+ * Nothing but the arguments decides the bytes: metadata and tensors stand in the order given,
+ * numbers are decimal, texts escape only what JSON demands. The header is padded with spaces to
+ * where the data starts at a multiple of 64 bytes; each tensor follows the one before it without a
+ * gap, as the format demands. */
 #include "crossframe/safetensors.h"
 
 #include <stdio.h>
@@ -45,8 +45,10 @@ static cf_status put_quoted(text *t, const char *s)
         int32_t c = cf_utf8_next(&s, end);
         char escape[8];
         if (c < 0) return CF_FAIL(CF_EINVAL, "not UTF-8: %.60s", at);
-        if (c == '"' || c == '\\') snprintf(escape, sizeof escape, "\\%c", (char)c);
-        else if (c < 0x20) snprintf(escape, sizeof escape, "\\u%04x", (unsigned)c);
+        if (c == '"' || c == '\\')
+            snprintf(escape, sizeof escape, "\\%c", (char)c);
+        else if (c < 0x20)
+            snprintf(escape, sizeof escape, "\\u%04x", (unsigned)c);
         else {
             CF_TRY(put(t, at, (size_t)(s - at)));
             continue;
@@ -146,7 +148,8 @@ cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_ten
     cf_writer *w = NULL;
     cf_status status = CF_OK;
     if (n_tensors > 0) CF_GO(check_unique(&tensor->name, n_tensors, sizeof *tensor, "tensors"));
-    if (n_metadata > 0) CF_GO(check_unique(&metadata->key, n_metadata, sizeof *metadata, "metadata"));
+    if (n_metadata > 0)
+        CF_GO(check_unique(&metadata->key, n_metadata, sizeof *metadata, "metadata"));
     CF_GO(make_header(&header, tensor, n_tensors, metadata, n_metadata));
     CF_GO(cf_writer_new(&w, path));
     uint64_t length = header.n;

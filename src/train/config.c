@@ -1,8 +1,8 @@
 /* The configuration as a whole: making, loading, setting, writing.
  *
- * Precedence: defaults < BASE files < the file < --opts < dedicated options, each later one over the
- * earlier. The resolved text that cf_config_text gives is the form in which a configuration travels: in
- * OUTPUT/config.yaml, in a checkpoint's metadata, in a report. */
+ * Precedence: defaults < BASE files < the file < --opts < dedicated options, each later one over
+ * the earlier. The resolved text that cf_config_text gives is the form in which a configuration
+ * travels: in OUTPUT/config.yaml, in a checkpoint's metadata, in a report. */
 #include "config_internal.h"
 
 #include <string.h>
@@ -76,7 +76,8 @@ static cf_status set_opts(cf_config *c, const char *const *opts, size_t n_opts)
             continue;
         }
         if (i + 1 == n_opts) {
-            if (!cf_config_find(NULL, opts[i])) return located(cf_config_unknown(opts[i]), "--opts");
+            if (!cf_config_find(NULL, opts[i]))
+                return located(cf_config_unknown(opts[i]), "--opts");
             return CF_FAIL(CF_EINVAL, "configuration: %s has no value (--opts)", opts[i]);
         }
         CF_TRY(cf_config_set(c, opts[i], opts[i + 1], "--opts"));

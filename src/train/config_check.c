@@ -1,6 +1,6 @@
-/* What single values cannot tell: choices not implemented, values that contradict each other, and log
- * lines for what is accepted without effect or is probably not meant. Every message names the key, its
- * value and where the value came from. */
+/* What single values cannot tell: choices not implemented, values that contradict each other, and
+ * log lines for what is accepted without effect or is probably not meant. Every message names the
+ * key, its value and where the value came from. */
 #include "config_internal.h"
 
 #include <string.h>
@@ -63,9 +63,10 @@ static cf_status check_sizes(const cf_config *c)
                            sizes[i].key, value, sizes[i].multiple, where(c, sizes[i].key));
     }
     if (c->model.patch_size > 0 && c->data.input_size % c->model.patch_size != 0)
-        return CF_FAIL(CF_EINVAL,
-                       "configuration: DATA.INPUT_SIZE %d is no multiple of MODEL.PATCH_SIZE %d (%s)",
-                       c->data.input_size, c->model.patch_size, where(c, "DATA.INPUT_SIZE"));
+        return CF_FAIL(
+            CF_EINVAL,
+            "configuration: DATA.INPUT_SIZE %d is no multiple of MODEL.PATCH_SIZE %d (%s)",
+            c->data.input_size, c->model.patch_size, where(c, "DATA.INPUT_SIZE"));
     return CF_OK;
 }
 
@@ -105,7 +106,8 @@ static void log_suspicious(const cf_config *c)
                where(c, "TRAIN.BATCH_SIZE"));
     if (c->train.warmup_epochs >= c->train.epochs)
         cf_log(CF_LOG_WARNING,
-               "configuration: TRAIN.WARMUP_EPOCHS %g of TRAIN.EPOCHS %d: the learning rate only rises (%s)",
+               "configuration: TRAIN.WARMUP_EPOCHS %g of TRAIN.EPOCHS %d: the learning rate only "
+               "rises (%s)",
                c->train.warmup_epochs, c->train.epochs, where(c, "TRAIN.EPOCHS"));
 }
 

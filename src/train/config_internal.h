@@ -4,7 +4,8 @@
 
 #include "crossframe/train.h"
 
-/* One YAML scalar: its text and whether it stood in quotes, which makes it a text whatever it says. */
+/* One YAML scalar: its text and whether it stood in quotes, which makes it a text whatever it
+ * says. */
 typedef struct {
     const char *text;
     size_t n;

@@ -1,9 +1,10 @@
-/* The table of configuration keys. One line a key: name, field, default, range or choices, unit, help.
+/* The table of configuration keys. One line a key: name, field, default, range or choices, unit,
+ * help.
  *
- * The published keys come first in each section, ours after them. A key's type follows its macro: the
- * field must be the matching C type (int, double, bool, char *, enum), which the macros check. Defaults
- * are texts read by the same code that reads a file. A key whose help starts with "accepted" is
- * published and does nothing here; cf_config_check says so when it is set. */
+ * The published keys come first in each section, ours after them. A key's type follows its macro:
+ * the field must be the matching C type (int, double, bool, char *, enum), which the macros check.
+ * Defaults are texts read by the same code that reads a file. A key whose help starts with
+ * "accepted" is published and does nothing here; cf_config_check says so when it is set. */
 #include "config_internal.h"
 
 #include <math.h>
@@ -12,15 +13,25 @@
 #define FIELD(field, type) (offsetof(cf_config, field) + 0 * sizeof(&(type){ 0 } == TYPED(field)))
 #define TYPED(field) (&((cf_config *)0)->field)
 #define INT(key, field, standard, least, most, unit, help)                                         \
-    { key, CF_CONFIG_INT, FIELD(field, int), standard, least, most, NULL, unit, help }
+    {                                                                                              \
+        key, CF_CONFIG_INT, FIELD(field, int), standard, least, most, NULL, unit, help             \
+    }
 #define REAL(key, field, standard, least, most, unit, help)                                        \
-    { key, CF_CONFIG_REAL, FIELD(field, double), standard, least, most, NULL, unit, help }
+    {                                                                                              \
+        key, CF_CONFIG_REAL, FIELD(field, double), standard, least, most, NULL, unit, help         \
+    }
 #define BOOL(key, field, standard, help)                                                           \
-    { key, CF_CONFIG_BOOL, FIELD(field, bool), standard, 0, 1, NULL, "", help }
+    {                                                                                              \
+        key, CF_CONFIG_BOOL, FIELD(field, bool), standard, 0, 1, NULL, "", help                    \
+    }
 #define TEXT(key, field, standard, choices, help)                                                  \
-    { key, CF_CONFIG_TEXT, FIELD(field, char *), standard, 0, 0, choices, "", help }
+    {                                                                                              \
+        key, CF_CONFIG_TEXT, FIELD(field, char *), standard, 0, 0, choices, "", help               \
+    }
 #define CHOICE(key, field, type, standard, choices, help)                                          \
-    { key, CF_CONFIG_CHOICE, FIELD(field, type), standard, 0, 0, choices, "", help }
+    {                                                                                              \
+        key, CF_CONFIG_CHOICE, FIELD(field, type), standard, 0, 0, choices, "", help               \
+    }
 
 #define ARCHITECTURES "ViT-B/32|ViT-B/16|ViT-L/14|ViT-L/14@336px|custom"
 #define MANY 1000000000.0
@@ -65,7 +76,8 @@ static const cf_config_key keys[] = {
            "classes scored by their names' features, or by a linear layer"),
     TEXT("MODEL.BPE", model.bpe, "''", NULL,
          "vocabulary file; '' looks beside the weights, then beside the data"),
-    INT("MODEL.PATCH_SIZE", model.patch_size, "0", 0, 4000, "pixels", "ARCH custom: side of a patch"),
+    INT("MODEL.PATCH_SIZE", model.patch_size, "0", 0, 4000, "pixels",
+        "ARCH custom: side of a patch"),
     INT("MODEL.VISION_WIDTH", model.vision_width, "0", 0, 65536, "", "ARCH custom"),
     INT("MODEL.VISION_LAYERS", model.vision_layers, "0", 0, 1024, "layers", "ARCH custom"),
     INT("MODEL.EMBED_DIM", model.embed_dim, "0", 0, 65536, "", "ARCH custom: shared features"),
@@ -78,7 +90,9 @@ static const cf_config_key keys[] = {
     REAL("TRAIN.WARMUP_EPOCHS", train.warmup_epochs, "5.0", 0, 1000000, "epochs",
          "linear rise of the learning rate"),
     REAL("TRAIN.WEIGHT_DECAY", train.weight_decay, "0.001", 0, 1e6, "", "decoupled, matrices only"),
-    REAL("TRAIN.LR", train.lr, "8.e-6", 0, 1e6, "", "base learning rate; new modules use 10 times"),
+    REAL("TRAIN.LR", train.lr, "8.e-6", 0, 1e6, "", "base learning rate"),
+    REAL("TRAIN.NEW_LR_FACTOR", train.new_lr_factor, "10.0", 0, 1e6, "",
+         "learning rate of new modules, in base rates"),
     INT("TRAIN.BATCH_SIZE", train.batch_size, "8", 1, 1000000, "videos", "videos of a micro-batch"),
     INT("TRAIN.ACCUMULATION_STEPS", train.accumulation_steps, "1", 1, 1000000, "micro-batches",
         "micro-batches of one optimiser step"),
@@ -154,7 +168,8 @@ size_t cf_text_distance(const char *a, const char *b)
             size_t best = last[j - 1] + (x != y);
             if (last[j] + 1 < best) best = last[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            bool swap = i > 1 && j > 1 && x != y && x == (b[j - 2] | 0x20) && y == (a[i - 2] | 0x20);
+            bool swap =
+                i > 1 && j > 1 && x != y && x == (b[j - 2] | 0x20) && y == (a[i - 2] | 0x20);
             if (swap && before[j - 2] + 1 < best) best = before[j - 2] + 1;
             row[j] = best;
         }
@@ -174,7 +189,8 @@ cf_status cf_config_unknown(const char *name)
         /* A key written under the wrong section is nearer than its letters say. */
         const char *own = strrchr(keys[i].name, '.'), *theirs = strrchr(name, '.');
         size_t d = 2 * cf_text_distance(keys[i].name, name);
-        size_t tail = 1 + 2 * cf_text_distance(own ? own + 1 : keys[i].name, theirs ? theirs + 1 : name);
+        size_t tail =
+            1 + 2 * cf_text_distance(own ? own + 1 : keys[i].name, theirs ? theirs + 1 : name);
         if (tail < d) d = tail;
         if (d < least) least = d, nearest = keys[i].name;
     }

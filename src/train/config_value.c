@@ -1,10 +1,10 @@
 /* One configuration value: from a YAML scalar into its field, and back into YAML.
  *
- * Reading follows what PyYAML and yacs make of a scalar together: `2.e-6` and `1e-5` are numbers, `None`
- * and `null` are nothing, a number in quotes is still a number where one is wanted. It is stricter in
- * two places: a text key refuses a bare number or truth value (quotes make it a text), and a whole
- * number refuses a fraction. A real key takes a whole number.
- * Writing gives YAML that both PyYAML and this file read back to the same bits. */
+ * Reading follows what PyYAML and yacs make of a scalar together: `2.e-6` and `1e-5` are numbers,
+ * `None` and `null` are nothing, a number in quotes is still a number where one is wanted. It is
+ * stricter in two places: a text key refuses a bare number or truth value (quotes make it a text),
+ * and a whole number refuses a fraction. A real key takes a whole number. Writing gives YAML that
+ * both PyYAML and this file read back to the same bits. */
 #include "config_internal.h"
 
 #include "crossframe/safetensors.h"
@@ -32,17 +32,18 @@ bool cf_config_is_none(const char *text, size_t n)
 
 static bool as_bool(bool *out, const cf_config_scalar *s)
 {
-    static const char *const yes[] = { "True", "true", "TRUE", "yes", "Yes", "YES",
-                                       "on",   "On",   "ON",   NULL };
-    static const char *const no[] = { "False", "false", "FALSE", "no", "No", "NO",
-                                      "off",   "Off",   "OFF",   NULL };
+    static const char *const yes[] = { "True", "true", "TRUE", "yes", "Yes",
+                                       "YES",  "on",   "On",   "ON",  NULL };
+    static const char *const no[] = { "False", "false", "FALSE", "no",  "No",
+                                      "NO",    "off",   "Off",   "OFF", NULL };
     if (!is_word(s, yes) && !is_word(s, no)) return false;
     *out = is_word(s, yes);
     return true;
 }
 
-/* A decimal number as YAML 1.1 and Python write it, `_` between digits allowed. *whole: it has neither
- * point nor exponent, and 010 is none, for YAML 1.1 takes it as octal and YAML 1.2 does not. */
+/* A decimal number as YAML 1.1 and Python write it, `_` between digits allowed. *whole: it has
+ * neither point nor exponent, and 010 is none, for YAML 1.1 takes it as octal and YAML 1.2 does
+ * not. */
 static bool as_number(double *out, bool *whole, const cf_config_scalar *s)
 {
     char text[64];
@@ -51,12 +52,17 @@ static bool as_number(double *out, bool *whole, const cf_config_scalar *s)
     for (size_t i = 0; i < s->n; i++) {
         char c = s->text[i];
         char last = i > 0 ? s->text[i - 1] : 0;
-        if (c >= '0' && c <= '9') digits++;
-        else if (c == '_' && last >= '0' && last <= '9') continue;
-        else if (c == '.' && !point && !exponent) point = true;
-        else if ((c == 'e' || c == 'E') && digits > 0 && !exponent) exponent = true, digits = 0;
+        if (c >= '0' && c <= '9')
+            digits++;
+        else if (c == '_' && last >= '0' && last <= '9')
+            continue;
+        else if (c == '.' && !point && !exponent)
+            point = true;
+        else if ((c == 'e' || c == 'E') && digits > 0 && !exponent)
+            exponent = true, digits = 0;
         else if ((c == '+' || c == '-') && (i == 0 || last == 'e' || last == 'E')) {
-        } else return false;
+        } else
+            return false;
         if (n + 1 >= sizeof text) return false;
         text[n++] = c;
     }
@@ -110,8 +116,8 @@ static cf_status wrong_type(const cf_config_key *key, const char *wanted, const 
 static cf_status check_range(const cf_config_key *key, double value)
 {
     if (value >= key->least && value <= key->most) return CF_OK;
-    return CF_FAIL(CF_EINVAL, "%s must be from %.10g to %.10g%s%s, not %.10g", key->name, key->least,
-                   key->most, *key->unit ? " " : "", key->unit, value);
+    return CF_FAIL(CF_EINVAL, "%s must be from %.10g to %.10g%s%s, not %.10g", key->name,
+                   key->least, key->most, *key->unit ? " " : "", key->unit, value);
 }
 
 static cf_status store_text(char **field, const cf_config_key *key, const cf_config_scalar *s)
@@ -181,10 +187,10 @@ cf_status cf_config_store(cf_config *c, size_t index, const cf_config_scalar *va
     return CF_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
-/* The shortest digits that read back to the same double, always with a point: PyYAML takes `1e-05` as
- * a text. */
+/* The shortest digits that read back to the same double, always with a point: PyYAML takes `1e-05`
+ * as a text. */
 static cf_status real_text(char **out, double value)
 {
     char text[40];

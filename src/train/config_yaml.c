@@ -1,9 +1,10 @@
 /* YAML into the configuration, by libyaml's document tree.
  *
- * The manner is that of the published code: a top level of sections and of single keys, a list BASE of
- * files (relative to the file that names them) which are merged first, a later key over an earlier one.
- * Each message ends in (FILE:LINE). A tag, an anchor or an alias means what libyaml makes of it; values
- * nested deeper than SECTION.KEY are refused, so aliases that form a circle cannot be followed. */
+ * The manner is that of the published code: a top level of sections and of single keys, a list
+ * BASE of files (relative to the file that names them) which are merged first, a later key over an
+ * earlier one. Each message ends in (FILE:LINE). A tag, an anchor or an alias means what libyaml
+ * makes of it; values nested deeper than SECTION.KEY are refused, so aliases that form a circle
+ * cannot be followed. */
 #include "config_internal.h"
 
 #include <stdarg.h>
@@ -109,7 +110,7 @@ static cf_status merge_section(const source *s, const char *section, const yaml_
     return CF_OK;
 }
 
-/* ---- BASE -------------------------------------------------------------------------------------- */
+/* ---- BASE ------------------------------------------------------------------------------------ */
 
 static cf_status merge_base_file(const source *s, const yaml_node_t *node, const char *name)
 {
@@ -150,18 +151,19 @@ static cf_status merge_base(const source *s, const yaml_node_t *value)
 {
     if (is_none(value)) return CF_OK;
     if (value->type == YAML_SCALAR_NODE) return merge_base_text(s, value);
-    if (value->type != YAML_SEQUENCE_NODE) return failed_at(CF_EINVAL, s, value, "BASE is a list of files");
+    if (value->type != YAML_SEQUENCE_NODE)
+        return failed_at(CF_EINVAL, s, value, "BASE is a list of files");
     const yaml_node_item_t *item = value->data.sequence.items.start;
     for (; item < value->data.sequence.items.top; item++) {
         const yaml_node_t *node = yaml_document_get_node(s->document, *item);
-        if (node->type != YAML_SCALAR_NODE) return failed_at(CF_EINVAL, s, node, "BASE is a list of files");
-        if (!is_none(node))
-            CF_TRY(merge_base_file(s, node, (const char *)node->data.scalar.value));
+        if (node->type != YAML_SCALAR_NODE)
+            return failed_at(CF_EINVAL, s, node, "BASE is a list of files");
+        if (!is_none(node)) CF_TRY(merge_base_file(s, node, (const char *)node->data.scalar.value));
     }
     return CF_OK;
 }
 
-/* ---- a document -------------------------------------------------------------------------------- */
+/* ---- a document ------------------------------------------------------------------------------ */
 
 static cf_status merge_root(const source *s)
 {
@@ -174,14 +176,17 @@ static cf_status merge_root(const source *s)
         for (; pair < root->data.mapping.pairs.top; pair++) {
             const yaml_node_t *key = yaml_document_get_node(s->document, pair->key);
             const yaml_node_t *value = yaml_document_get_node(s->document, pair->value);
-            if (key->type != YAML_SCALAR_NODE) return failed_at(CF_EINVAL, s, key, "a key is one word");
+            if (key->type != YAML_SCALAR_NODE)
+                return failed_at(CF_EINVAL, s, key, "a key is one word");
             const char *name = (const char *)key->data.scalar.value;
             bool base = strcmp(name, "BASE") == 0;
             if (base != (pass == 0)) continue;
-            if (base) CF_TRY(merge_base(s, value));
+            if (base)
+                CF_TRY(merge_base(s, value));
             else if (value->type == YAML_MAPPING_NODE || is_section(name))
                 CF_TRY(merge_section(s, name, key, value));
-            else CF_TRY(merge_value(s, "", name, key, value));
+            else
+                CF_TRY(merge_value(s, "", name, key, value));
         }
     }
     return CF_OK;
@@ -190,7 +195,8 @@ static cf_status merge_root(const source *s)
 static cf_status yaml_failed(const yaml_parser_t *parser, const char *name)
 {
     if (parser->error == YAML_MEMORY_ERROR) return CF_FAIL(CF_ENOMEM, "%s: out of memory", name);
-    size_t line = parser->error == YAML_READER_ERROR ? parser->mark.line : parser->problem_mark.line;
+    size_t line =
+        parser->error == YAML_READER_ERROR ? parser->mark.line : parser->problem_mark.line;
     return CF_FAIL(CF_EINVAL, "configuration: not YAML: %s (%s:%zu)",
                    parser->problem ? parser->problem : "unreadable", name, line + 1);
 }
@@ -198,8 +204,9 @@ static cf_status yaml_failed(const yaml_parser_t *parser, const char *name)
 static cf_status merge_source(source *s, const char *text, size_t n)
 {
     if (n > MOST_BYTES)
-        return CF_FAIL(CF_EINVAL, "configuration: %zu bytes are more than the %d a file may have (%s)",
-                       n, (int)MOST_BYTES, s->name);
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: %zu bytes are more than the %d a file may have (%s)", n,
+                       (int)MOST_BYTES, s->name);
     yaml_parser_t parser;
     yaml_document_t document, next;
     if (!yaml_parser_initialize(&parser)) return CF_FAIL(CF_ENOMEM, "%s: out of memory", s->name);
@@ -230,7 +237,8 @@ static cf_status check_cycle(const source *parent, const char *real, const char 
     size_t depth = 0;
     for (const source *s = parent; s; s = s->parent) {
         if (strcmp(s->real, real) == 0)
-            return CF_FAIL(CF_EINVAL, "configuration: BASE goes in a circle: %s leads back to %s (%s)",
+            return CF_FAIL(CF_EINVAL,
+                           "configuration: BASE goes in a circle: %s leads back to %s (%s)",
                            parent->name, path, s->name);
         if (++depth >= DEEPEST_BASE)
             return CF_FAIL(CF_EINVAL, "configuration: BASE goes deeper than %d files (%s)",
@@ -265,10 +273,10 @@ cf_status cf_config_merge_text(cf_config *c, const char *text, size_t n, const c
     return merge_source(&s, text, n);
 }
 
-/* ---- one value --------------------------------------------------------------------------------- */
+/* ---- one value ------------------------------------------------------------------------------- */
 
-/* A quoted scalar goes through libyaml for its escapes; anything else is a plain scalar as it stands,
- * so that a path needs no quotes whatever characters it has. */
+/* A quoted scalar goes through libyaml for its escapes; anything else is a plain scalar as it
+ * stands, so that a path needs no quotes whatever characters it has. */
 cf_status cf_config_store_yaml(cf_config *c, size_t index, const char *text, const char *origin)
 {
     text += strspn(text, " \t\r\n");

@@ -1,9 +1,10 @@
 /* The run log: one JSON object a line, appended by one write each.
  *
- * On opening, the lines an earlier run left are looked through from the first, and the file is cut at
- * the first line that the checkpoint does not know: from there on the resumed run writes the same lines
- * again. A last line without its newline, or that is no JSON, was cut off by a crash and goes too; such
- * a line before others means that the file is something else, and then nothing is changed. */
+ * On opening, the lines an earlier run left are looked through from the first, and the file is cut
+ * at the first line that the checkpoint does not know: from there on the resumed run writes the
+ * same lines again. A last line without its newline, or that is no JSON, was cut off by a crash
+ * and goes too; such a line before others means that the file is something else, and then nothing
+ * is changed. */
 #include "crossframe/train.h"
 
 #include <cjson/cJSON.h>
@@ -21,7 +22,7 @@ struct cf_run_log {
     size_t evals;
 };
 
-/* ---- what is kept ------------------------------------------------------------------------------ */
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
 typedef struct {
     int64_t keep_steps, steps;
@@ -59,8 +60,9 @@ static cf_status find_end(size_t *out, keeper *k, const char *path, const char *
         bool keep, last = at + length + 1 == n;
         if (!judge_line(&keep, k, text + at, length)) {
             if (last && line > 1) break;
-            return CF_FAIL(CF_EFORMAT, "%s is not a run log: line %zu is no JSON object with a kind",
-                           path, line);
+            return CF_FAIL(CF_EFORMAT,
+                           "%s is not a run log: line %zu is no JSON object with a kind", path,
+                           line);
         }
         if (!keep) break;
         at += length + 1;
@@ -106,15 +108,17 @@ done:
     return status;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 enum { LINE = 512, NUMBER = 32 };
 
 /* JSON has neither NaN nor infinity. */
 static const char *number(char out[NUMBER], double value, int digits)
 {
-    if (isfinite(value)) snprintf(out, NUMBER, "%.*g", digits, value);
-    else strcpy(out, "null");
+    if (isfinite(value))
+        snprintf(out, NUMBER, "%.*g", digits, value);
+    else
+        strcpy(out, "null");
     return out;
 }
 
@@ -148,11 +152,11 @@ cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r)
 cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r)
 {
     char line[LINE], top1[NUMBER], top5[NUMBER];
-    int n = snprintf(line, sizeof line,
-                     "{\"kind\":\"eval\",\"epoch\":%d,\"top1\":%s,\"top5\":%s,\"videos\":%" PRId64
-                     ",\"views\":%d}\n",
-                     r->epoch, number(top1, r->top1, 9), number(top5, r->top5, 9), r->videos,
-                     r->views);
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"kind\":\"eval\",\"epoch\":%d,\"top1\":%s,\"top5\":%s,\"videos\":%" PRId64
+                 ",\"views\":%d}\n",
+                 r->epoch, number(top1, r->top1, 9), number(top5, r->top5, 9), r->videos, r->views);
     CF_TRY(append(l, line, n));
     l->evals++;
     return CF_OK;

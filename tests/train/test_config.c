@@ -64,14 +64,15 @@ static void defaults_are_published(void **state)
 static void scalars_read_as_yacs_reads_them(void **state)
 {
     (void)state;
-    cf_config *c = parse("# as published\n"
-                         "DATA:\n  ROOT: '/data/k400'\n  TRAIN_FILE: \"a\\tb\"\n  VAL_FILE: all.h5#x\n"
-                         "MODEL:\n  PRETRAINED: None\n  RESUME: null\n  BPE: ~\n  PROMPT: None\n"
-                         "  VIDEO: mean\n  FIX_TEXT: false\n"
-                         "TRAIN:\n  LR: 2.e-6\n  WEIGHT_DECAY: 1e-5\n  WARMUP_EPOCHS: 3\n"
-                         "  EPOCHS: '12'\n  BATCH_SIZE: 1_000\n"
-                         "AUG:\nTEST: {NUM_CLIP: 4, NUM_CROP: 3, SAMPLING: dense}\n"
-                         "OUTPUT: caf\xc3\xa9\nSEED: +7\n");
+    cf_config *c =
+        parse("# as published\n"
+              "DATA:\n  ROOT: '/data/k400'\n  TRAIN_FILE: \"a\\tb\"\n  VAL_FILE: all.h5#x\n"
+              "MODEL:\n  PRETRAINED: None\n  RESUME: null\n  BPE: ~\n  PROMPT: None\n"
+              "  VIDEO: mean\n  FIX_TEXT: false\n"
+              "TRAIN:\n  LR: 2.e-6\n  WEIGHT_DECAY: 1e-5\n  WARMUP_EPOCHS: 3\n"
+              "  EPOCHS: '12'\n  BATCH_SIZE: 1_000\n"
+              "AUG:\nTEST: {NUM_CLIP: 4, NUM_CROP: 3, SAMPLING: dense}\n"
+              "OUTPUT: caf\xc3\xa9\nSEED: +7\n");
     assert_string_equal(c->data.root, "/data/k400");
     assert_string_equal(c->data.train_file, "a\tb");
     assert_string_equal(c->data.val_file, "all.h5#x");
@@ -98,12 +99,15 @@ static void scalars_read_as_yacs_reads_them(void **state)
 static void refusals_name_key_file_and_line(void **state)
 {
     (void)state;
-    assert_parse_fails("TRAIN:\n  LRR: 1\n", "unknown key TRAIN.LRR; the nearest is TRAIN.LR (x.yaml:2)");
+    assert_parse_fails("TRAIN:\n  LRR: 1\n",
+                       "unknown key TRAIN.LRR; the nearest is TRAIN.LR (x.yaml:2)");
     assert_parse_fails("DATA:\n  BATCH_SIZE: 1\n", "the nearest is TRAIN.BATCH_SIZE (x.yaml:2)");
     assert_parse_fails("SEEED: 1\n", "unknown key SEEED; the nearest is SEED (x.yaml:1)");
     assert_parse_fails("\nTRANE:\n  LR: 1\n", "unknown section TRANE");
-    assert_parse_fails("TRAIN:\n  EPOCHS: 1.5\n", "TRAIN.EPOCHS takes a whole number, not '1.5' (x.yaml:2)");
-    assert_parse_fails("TRAIN:\n  EPOCHS: 0\n", "TRAIN.EPOCHS must be from 1 to 1000000 epochs, not 0");
+    assert_parse_fails("TRAIN:\n  EPOCHS: 1.5\n",
+                       "TRAIN.EPOCHS takes a whole number, not '1.5' (x.yaml:2)");
+    assert_parse_fails("TRAIN:\n  EPOCHS: 0\n",
+                       "TRAIN.EPOCHS must be from 1 to 1000000 epochs, not 0");
     assert_parse_fails("TRAIN:\n  EPOCHS: 99999999999999999999\n", "must be from");
     assert_parse_fails("TRAIN:\n  EPOCHS: 010\n", "takes a whole number");
     assert_parse_fails("TRAIN:\n  EPOCHS: True\n", "takes a whole number");
@@ -112,13 +116,15 @@ static void refusals_name_key_file_and_line(void **state)
     assert_parse_fails("TRAIN:\n  LR: 1e999\n", "must be from");
     assert_parse_fails("TRAIN:\n  LR: None\n", "takes a number");
     assert_parse_fails("TRAIN:\n  LR: (1, 2)\n", "takes a number, not '(1, 2)'");
-    assert_parse_fails("TRAIN:\n  LR: [1, 2]\n", "TRAIN.LR takes one value, not a list or keys (x.yaml:2)");
+    assert_parse_fails("TRAIN:\n  LR: [1, 2]\n",
+                       "TRAIN.LR takes one value, not a list or keys (x.yaml:2)");
     assert_parse_fails("AUG:\n  FLIP: 1.5\n", "AUG.FLIP must be from 0 to 1");
     assert_parse_fails("MODEL:\n  FIX_TEXT: 1\n", "MODEL.FIX_TEXT takes True or False");
     assert_parse_fails("DATA:\n  ROOT: 3\n", "DATA.ROOT takes a text; put '3' in quotes");
     assert_parse_fails("DATA:\n  ROOT: True\n", "DATA.ROOT takes a text");
     assert_parse_fails("DATA:\n  ROOT: \"a\\0b\"\n", "without zero bytes");
-    assert_parse_fails("MODEL:\n  VIDEO: tsm\n", "MODEL.VIDEO must be one of cct, mean, one, joint, not 'tsm'");
+    assert_parse_fails("MODEL:\n  VIDEO: tsm\n",
+                       "MODEL.VIDEO must be one of cct, mean, one, joint, not 'tsm'");
     assert_parse_fails("MODEL:\n  ARCH: RN50\n", "MODEL.ARCH must be one of ViT-B/32, ");
     assert_parse_fails("DATA: 5\n", "DATA is a section of keys");
     assert_parse_fails("DATA:\n- 5\n", "DATA is a section of keys");
@@ -140,7 +146,9 @@ static void refusals_name_key_file_and_line(void **state)
 static void empty_text_gives_defaults(void **state)
 {
     (void)state;
-    const char *texts[] = { "", "\n", "# nothing\n", "---\n...\n", "DATA:\n", "{}\n", "BASE: ['']\n" };
+    const char *texts[] = {
+        "", "\n", "# nothing\n", "---\n...\n", "DATA:\n", "{}\n", "BASE: ['']\n"
+    };
     cf_config *standard;
     assert_ok(cf_config_load(&standard, NULL, NULL, 0));
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -159,7 +167,8 @@ static void base_files_come_first(void **state)
     char *sub = test_path(folder, "sub");
     assert_ok(cf_make_folders(sub));
     put_file(sub, "a.yaml", "BASE: [../b.yaml]\nTRAIN:\n  LR: 2.0\n  EPOCHS: 2\n");
-    put_file(folder, "b.yaml", "TRAIN:\n  LR: 3.0\n  EPOCHS: 3\n  BATCH_SIZE: 3\n  WEIGHT_DECAY: 3\n");
+    put_file(folder, "b.yaml",
+             "TRAIN:\n  LR: 3.0\n  EPOCHS: 3\n  BATCH_SIZE: 3\n  WEIGHT_DECAY: 3\n");
     put_file(folder, "c.yaml", "TRAIN:\n  BATCH_SIZE: 4\n");
     put_file(folder, "top.yaml", "TRAIN:\n  LR: 1.0\nBASE: ['sub/a.yaml', '', c.yaml]\n");
     cf_config *c;
@@ -194,9 +203,10 @@ static void base_files_come_first(void **state)
 static void opts_come_last(void **state)
 {
     (void)state;
-    const char *opts[] = { "TRAIN.LR", "1e-5",       "SEED=3",       "DATA.ROOT",        "a b=c",
-                           "OUTPUT",   "'it''s #1'", "MODEL.BPE=x=y", "MODEL.PRETRAINED", "",
-                           "TEST.ONLY_TEST", "True" };
+    const char *opts[] = { "TRAIN.LR",   "1e-5",           "SEED=3",
+                           "DATA.ROOT",  "a b=c",          "OUTPUT",
+                           "'it''s #1'", "MODEL.BPE=x=y",  "MODEL.PRETRAINED",
+                           "",           "TEST.ONLY_TEST", "True" };
     cf_config *c;
     assert_ok(cf_config_load(&c, NULL, opts, sizeof opts / sizeof *opts));
     assert_near(c->train.lr, 1e-5, 0);
@@ -210,7 +220,8 @@ static void opts_come_last(void **state)
     assert_fails(cf_config_set(c, "TRAIN.LR", "'x", "--opts"), CF_EINVAL, "TRAIN.LR");
     assert_fails(cf_config_set(c, "OUTPUT", "'x", "--opts"), CF_EINVAL, "do not close");
     assert_fails(cf_config_set(c, "OUTPUT", "\xff", "--opts"), CF_EINVAL, "UTF-8");
-    assert_fails(cf_config_set(c, "train.lr", "1", "--opts"), CF_EINVAL, "nearest is TRAIN.LR (--opts)");
+    assert_fails(cf_config_set(c, "train.lr", "1", "--opts"), CF_EINVAL,
+                 "nearest is TRAIN.LR (--opts)");
     assert_fails(cf_config_set(c, "TRAIN.EPOCHS", "x", "--epochs"), CF_EINVAL, "(--epochs)");
     assert_string_equal(c->output, "it's #1");
     assert_ok(cf_config_set_plain(c, "OUTPUT", "2024", "--output"));
@@ -230,11 +241,16 @@ static void written_text_loads_back(void **state)
     (void)state;
     char *folder = new_folder();
     char *path = test_path(folder, "config.yaml");
-    const char *opts[] = { "DATA.ROOT",   "'a: #b ''x'' \\'", "DATA.TRAIN_FILE", "\"l1\\nl2\\x7f\\u2028\"",
-                           "DATA.VAL_FILE", "'None'",         "OUTPUT",          "'123'",
-                           "TRAIN.LR",    "0.1234567890123456789", "AUG.MIXUP",  "1e-300",
-                           "AUG.CUTMIX",  "100000",           "MODEL.VIDEO",     "joint",
-                           "MODEL.BPE",   "caf\xc3\xa9\xf0\x9f\x98\x80", "MODEL.FIX_VISUAL", "yes" };
+    const char *opts[] = { "DATA.ROOT",        "'a: #b ''x'' \\'",
+                           "DATA.TRAIN_FILE",  "\"l1\\nl2\\x7f\\u2028\"",
+                           "DATA.VAL_FILE",    "'None'",
+                           "OUTPUT",           "'123'",
+                           "TRAIN.LR",         "0.1234567890123456789",
+                           "AUG.MIXUP",        "1e-300",
+                           "AUG.CUTMIX",       "100000",
+                           "MODEL.VIDEO",      "joint",
+                           "MODEL.BPE",        "caf\xc3\xa9\xf0\x9f\x98\x80",
+                           "MODEL.FIX_VISUAL", "yes" };
     cf_config *a, *b;
     assert_ok(cf_config_load(&a, NULL, opts, sizeof opts / sizeof *opts));
     assert_string_equal(a->data.train_file, "l1\nl2\x7f\xe2\x80\xa8");
@@ -287,13 +303,16 @@ static void contradictions_are_refused(void **state)
     assert_fails(check("MODEL:\n  VIDEO: joint\n"), CF_EUNSUPPORTED, "not implemented yet");
     assert_fails(check("MODEL:\n  PROMPT: ensemble\n"), CF_EUNSUPPORTED, "not implemented yet");
     assert_fails(check("MODEL:\n  PROMPT: vectors\n"), CF_EUNSUPPORTED, "not implemented yet");
-    assert_fails(check("MODEL:\n  HEAD: fc\n"), CF_EUNSUPPORTED, "MODEL.HEAD fc is not implemented");
+    assert_fails(check("MODEL:\n  HEAD: fc\n"), CF_EUNSUPPORTED,
+                 "MODEL.HEAD fc is not implemented");
     assert_fails(check("TEST:\n  NUM_CROP: 2\n"), CF_EINVAL, "must be 1 or 3, not 2 (x.yaml:2)");
     assert_fails(check("AUG:\n  CUTMIX: 0\n"), CF_EINVAL, "AUG.CUTMIX 0");
     assert_ok(check("AUG:\n  CUTMIX: 0\n  MIXUP_SWITCH_PROB: 0\n"));
-    assert_fails(check("DATA:\n  INPUT_SIZE: 336\n"), CF_EINVAL, "ViT-B/32 needs DATA.INPUT_SIZE 224");
+    assert_fails(check("DATA:\n  INPUT_SIZE: 336\n"), CF_EINVAL,
+                 "ViT-B/32 needs DATA.INPUT_SIZE 224");
     assert_fails(check("MODEL:\n  PATCH_SIZE: 8\n"), CF_EINVAL, "is for MODEL.ARCH custom");
-    assert_fails(check("MODEL:\n  ARCH: custom\n"), CF_EINVAL, "without weights needs MODEL.PATCH_SIZE");
+    assert_fails(check("MODEL:\n  ARCH: custom\n"), CF_EINVAL,
+                 "without weights needs MODEL.PATCH_SIZE");
     assert_ok(check("MODEL:\n  ARCH: custom\n  PRETRAINED: clip.safetensors\n"));
     const char *custom = "DATA:\n  INPUT_SIZE: 40\nMODEL:\n  ARCH: custom\n  PATCH_SIZE: %d\n"
                          "  VISION_WIDTH: %d\n  VISION_LAYERS: 3\n  EMBED_DIM: 128\n"
@@ -302,7 +321,8 @@ static void contradictions_are_refused(void **state)
     snprintf(text, sizeof text, custom, 10, 128);
     assert_ok(check(text));
     snprintf(text, sizeof text, custom, 12, 128);
-    assert_fails(check(text), CF_EINVAL, "DATA.INPUT_SIZE 40 is no multiple of MODEL.PATCH_SIZE 12");
+    assert_fails(check(text), CF_EINVAL,
+                 "DATA.INPUT_SIZE 40 is no multiple of MODEL.PATCH_SIZE 12");
     snprintf(text, sizeof text, custom, 10, 100);
     assert_fails(check(text), CF_EINVAL, "MODEL.VISION_WIDTH 100 is no multiple of 64");
 }

@@ -1,0 +1,402 @@
+/* crossframe inspect FILE: what is in a checkpoint, a packed dataset or a configuration.
+ *
+ * The kind of file is decided by its content, never by its name. A checkpoint is summed up by part
+ * of the model (spec/weight-names.md 2), a dataset by its tables, a configuration is shown as it
+ * resolves, each value with the place it came from, and then checked. */
+#include "cli.h"
+
+#include "crossframe/data.h"
+#include "crossframe/safetensors.h"
+#include "crossframe/train.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+    const char *path;
+    bool tensors;
+    const char *metadata; /* --metadata KEY */
+} request;
+
+/* ---- checkpoint ------------------------------------------------------------------------------ */
+
+typedef enum { TEXT, VISUAL, MESSAGE, MIT, PROMPTS, OTHER, OPTIMIZER, N_PARTS } part;
+static const char *const part_names[N_PARTS] = { "text",    "visual", "message",        "mit",
+                                                 "prompts", "other",  "optimiser state" };
+
+static bool starts(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static part part_of(const char *name)
+{
+    static const char *const text[] = { "token_embedding.", "positional_embedding", "transformer.",
+                                        "ln_final.",        "text_projection",      "logit_scale" };
+    if (starts(name, "optimizer.")) return OPTIMIZER;
+    if (starts(name, "visual.")) return strstr(name, ".message_") ? MESSAGE : VISUAL;
+    if (starts(name, "mit.")) return MIT;
+    if (starts(name, "prompts_")) return PROMPTS;
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        if (starts(name, text[i])) return TEXT;
+    }
+    return OTHER;
+}
+
+/* spec/weight-names.md 1, in its order. */
+static const char *layout_of(const cf_st_file *f)
+{
+    static const char *const keys[][2] = {
+        { "visual.transformer.resblocks.0.message_fc.weight", "native X-CLIP" },
+        { "vision_model.encoder.layers.0.message_fc.weight", "Hugging Face XCLIPModel" },
+        { "vision_model.pre_layrnorm.weight", "Hugging Face CLIPModel" },
+        { "visual.conv1.weight", "OpenAI CLIP" },
+        { "image_encoder.conv1.weight", "ViFi-CLIP" },
+        { "visual.layer1.0.conv1.weight", "CLIP with a ResNet, which is not supported" },
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (cf_st_find(f, keys[i][0])) return keys[i][1];
+    }
+    return "none that is known here";
+}
+
+static void print_parts(const cf_st_file *f)
+{
+    size_t tensors[N_PARTS] = { 0 }, numbers[N_PARTS] = { 0 }, bytes = 0;
+    for (size_t i = 0; i < cf_st_n_tensors(f); i++) {
+        const cf_st_tensor *t = cf_st_tensor_at(f, i);
+        part p = part_of(t->name);
+        tensors[p]++;
+        numbers[p] += t->n;
+        bytes += t->n * cf_st_dtype_bytes(t->dtype);
+    }
+    printf("%s: checkpoint (safetensors), %zu tensors, %.1f MB\n", cf_st_path(f),
+           cf_st_n_tensors(f), (double)bytes / 1e6);
+    printf("names: %s\n\n%-16s %8s %14s\n", layout_of(f), "part", "tensors", "parameters");
+    size_t all_tensors = 0, all_numbers = 0;
+    for (int p = 0; p < N_PARTS; p++) {
+        if (tensors[p] == 0) continue;
+        printf("%-16s %8zu %14zu\n", part_names[p], tensors[p], numbers[p]);
+        if (p == OPTIMIZER) continue;
+        all_tensors += tensors[p];
+        all_numbers += numbers[p];
+    }
+    printf("%-16s %8zu %14zu\n", "model", all_tensors, all_numbers);
+}
+
+/* A value of one short line as it is; of anything longer how long it is. */
+static void print_metadata(const cf_st_file *f)
+{
+    if (cf_st_n_metadata(f) > 0) printf("\nmetadata\n");
+    for (size_t i = 0; i < cf_st_n_metadata(f); i++) {
+        const char *key, *value;
+        cf_st_metadata_at(&key, &value, f, i);
+        size_t n = strlen(value);
+        if (n <= 100 && !strchr(value, '\n'))
+            printf("  %-20s %s\n", key, value);
+        else
+            printf("  %-20s %zu bytes (--metadata %s shows them)\n", key, n, key);
+    }
+}
+
+typedef struct {
+    double mean, std, least, most;
+    size_t odd; /* not finite */
+} numbers;
+
+/* Two passes, in double, over what is finite. */
+static numbers measure(const float *value, size_t n)
+{
+    numbers r = { .least = INFINITY, .most = -INFINITY };
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)value[i];
+        if (!isfinite(v)) {
+            r.odd++;
+            continue;
+        }
+        sum += v;
+        r.least = fmin(r.least, v);
+        r.most = fmax(r.most, v);
+    }
+    size_t finite = n - r.odd;
+    if (finite == 0) return (numbers){ NAN, NAN, NAN, NAN, r.odd };
+    r.mean = sum / (double)finite;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)value[i] - r.mean;
+        if (isfinite(d)) squares += d * d;
+    }
+    r.std = sqrt(squares / (double)finite);
+    return r;
+}
+
+static cf_status print_tensor(const cf_st_file *f, const cf_st_tensor *t)
+{
+    char shape[200] = "[";
+    for (size_t i = 0, at = 1; i < t->rank; i++)
+        at += (size_t)snprintf(shape + at, sizeof shape - at, "%s%zu", i > 0 ? ", " : "",
+                               t->shape[i]);
+    strcat(shape, "]");
+    if (t->dtype > CF_ST_F64) {
+        printf("%-60s %-4s %s\n", t->name, cf_st_dtype_name(t->dtype), shape);
+        return CF_OK;
+    }
+    float *copy = NULL;
+    const float *value = cf_st_borrow_f32(t);
+    cf_status status = CF_OK;
+    if (!value) {
+        CF_GO(cf_alloc(&copy, t->n, sizeof *copy));
+        CF_GO(cf_st_read_f32(copy, t->n, f, t));
+        value = copy;
+    }
+    numbers r = measure(value, t->n);
+    printf("%-60s %-4s %-16s %11.4g %11.4g %11.4g %11.4g %6zu\n", t->name,
+           cf_st_dtype_name(t->dtype), shape, r.mean, r.std, r.least, r.most, r.odd);
+done:
+    cf_free(copy);
+    return status;
+}
+
+static cf_status inspect_checkpoint(const request *q)
+{
+    cf_st_file *f;
+    CF_TRY(cf_st_open(&f, q->path));
+    cf_status status = CF_OK;
+    if (q->metadata) {
+        const char *value = cf_st_metadata(f, q->metadata);
+        if (!value) CF_GO(CF_FAIL(CF_ENOTFOUND, "%s has no metadata %s", q->path, q->metadata));
+        printf("%s%s", value, *value && value[strlen(value) - 1] == '\n' ? "" : "\n");
+        goto done;
+    }
+    print_parts(f);
+    print_metadata(f);
+    if (q->tensors)
+        printf("\n%-60s %-4s %-16s %11s %11s %11s %11s %6s\n", "tensor", "kind", "shape", "mean",
+               "std", "least", "most", "odd");
+    for (size_t i = 0; q->tensors && i < cf_st_n_tensors(f); i++)
+        CF_GO(print_tensor(f, cf_st_tensor_at(f, i)));
+done:
+    cf_st_close(f);
+    return status;
+}
+
+/* ---- packed dataset -------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t least, most;
+} extent;
+
+static void widen(extent *e, int64_t value)
+{
+    if (value < e->least) e->least = value;
+    if (value > e->most) e->most = value;
+}
+
+static void print_extent(const char *title, extent e, const char *unit)
+{
+    if (e.least > e.most) return;
+    if (e.least == e.most)
+        printf("%-18s %" PRId64 "%s\n", title, e.least, unit);
+    else
+        printf("%-18s %" PRId64 " to %" PRId64 "%s\n", title, e.least, e.most, unit);
+}
+
+static cf_status print_classes(const cf_pack *p)
+{
+    size_t n = cf_pack_n_classes(p);
+    int64_t *count;
+    CF_TRY(cf_alloc_zero(&count, n, sizeof *count));
+    size_t unknown = 0, least = 0, most = 0;
+    int32_t families = 1;
+    for (size_t i = 0; i < cf_pack_n_videos(p); i++) {
+        int32_t label = cf_pack_video_get(p, i).label;
+        if (label >= 0)
+            count[label]++;
+        else
+            unknown++;
+    }
+    for (size_t k = 0; k < n; k++) {
+        if (count[k] < count[least]) least = k;
+        if (count[k] > count[most]) most = k;
+        if (cf_pack_class_family(p, k) >= families) families = cf_pack_class_family(p, k) + 1;
+    }
+    if (n > 0)
+        printf("%-18s %" PRId64 " (%s) to %" PRId64 " (%s)\n", "videos of a class", count[least],
+               cf_pack_class_name(p, least), count[most], cf_pack_class_name(p, most));
+    if (families > 1) printf("%-18s %d\n", "class families", (int)families);
+    if (unknown > 0) printf("%-18s %zu\n", "without label", unknown);
+    cf_free(count);
+    return CF_OK;
+}
+
+static cf_status print_splits(const cf_pack *p)
+{
+    for (size_t i = 0; i < cf_pack_n_splits(p); i++) {
+        const int64_t *rows;
+        size_t n;
+        CF_TRY(cf_pack_split(&rows, &n, p, cf_pack_split_name(p, i)));
+        printf("%-18s %zu videos\n", i == 0 ? "splits" : "", n);
+        printf("%-18s   %s#%s\n", "", cf_pack_path(p), cf_pack_split_name(p, i));
+    }
+    return CF_OK;
+}
+
+static cf_status inspect_pack(const request *q)
+{
+    static const char *const encodings[] = { "raw", "png", "jpeg" };
+    cf_pack *p;
+    CF_TRY(cf_pack_open(&p, q->path));
+    extent frames = { INT64_MAX, INT64_MIN }, height = frames, width = frames, source = frames;
+    double seconds = 0;
+    for (size_t i = 0; i < cf_pack_n_videos(p); i++) {
+        cf_pack_video v = cf_pack_video_get(p, i);
+        widen(&frames, v.n_frames);
+        widen(&height, v.height);
+        widen(&width, v.width);
+        widen(&source, v.source_frames);
+        if (v.fps > 0) seconds += (double)v.source_frames / (double)v.fps;
+    }
+    printf("%s: packed dataset, %zu videos, %zu frames, %zu classes\n\n", q->path,
+           cf_pack_n_videos(p), cf_pack_n_frames(p), cf_pack_n_classes(p));
+    printf("%-18s %s\n", "frames stored as", encodings[cf_pack_encoding(p)]);
+    print_extent("frames a video", frames, "");
+    print_extent("  in the original", source, "");
+    print_extent("height", height, " pixels");
+    print_extent("width", width, " pixels");
+    if (seconds > 0) printf("%-18s %.1f hours\n", "original length", seconds / 3600);
+    cf_status status = CF_OK;
+    CF_GO(print_classes(p));
+    CF_GO(print_splits(p));
+done:
+    cf_pack_free(p);
+    return status;
+}
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+/* As YAML that loads back, the origin of what is not a default as a comment. */
+static cf_status print_config(const cf_config *c)
+{
+    const char *section = "";
+    for (size_t i = 0; i < cf_config_n_keys(); i++) {
+        const char *name = cf_config_key_at(i)->name, *dot = strchr(name, '.');
+        size_t n = dot ? (size_t)(dot - name) + 1 : 0;
+        char *value;
+        CF_TRY(cf_config_get(&value, c, i));
+        if (dot && strncmp(section, name, n) != 0) printf("%.*s:\n", (int)n - 1, name);
+        int width = printf("%s%s: %s", dot ? "  " : "", name + n, value);
+        if (c->origin[i]) printf("%*s# %s", width < 40 ? 40 - width : 1, "", c->origin[i]);
+        printf("\n");
+        cf_free(value);
+        section = name;
+    }
+    return CF_OK;
+}
+
+static cf_status inspect_config(const request *q)
+{
+    cf_config *c;
+    CF_TRY(cf_config_load(&c, q->path, NULL, 0));
+    printf("# %s: configuration\n", q->path);
+    cf_status status = print_config(c);
+    fflush(stdout);
+    if (status == CF_OK) status = cf_config_check(c);
+    cf_config_free(c);
+    return status;
+}
+
+static cf_status print_keys(void)
+{
+    for (size_t i = 0; i < cf_config_n_keys(); i++) {
+        const cf_config_key *key = cf_config_key_at(i);
+        printf("%-24s %-28s %s", key->name, key->standard, key->help);
+        if (*key->unit) printf(" [%s]", key->unit);
+        if (key->choices) printf(" {%s}", key->choices);
+        printf("\n");
+    }
+    return CF_OK;
+}
+
+/* ---- which of them --------------------------------------------------------------------------- */
+
+static cf_status read_start(char *out, size_t *n, size_t size, const char *path)
+{
+    if (cf_is_folder(path)) return CF_FAIL(CF_EFORMAT, "%s is a folder", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, out, size);
+    int error = errno;
+    if (fd >= 0) close(fd);
+    if (got < 0) return CF_FAIL(CF_EIO, "cannot open %s: %s", path, strerror(error));
+    if (got == 0) return CF_FAIL(CF_EFORMAT, "%s is empty", path);
+    *n = (size_t)got;
+    return CF_OK;
+}
+
+static bool is_text(const char *bytes, size_t n)
+{
+    for (const char *p = bytes, *end = bytes + n; p < end;) {
+        bool cut = end - p < 4 && n == 512;
+        if (cf_utf8_next(&p, end) <= 0 && !cut) return false;
+    }
+    return true;
+}
+
+static cf_status inspect(const request *q)
+{
+    char start[512];
+    size_t n;
+    CF_TRY(read_start(start, &n, sizeof start, q->path));
+    if (n >= 8 && memcmp(start, "\x89HDF\r\n\x1a\n", 8) == 0) return inspect_pack(q);
+    if (cf_st_looks_like(start, n)) return inspect_checkpoint(q);
+    if (n >= 4 && memcmp(start, "PK\3\4", 4) == 0)
+        return CF_FAIL(CF_EUNSUPPORTED,
+                       "%s is a zip archive, perhaps of PyTorch: not supported yet", q->path);
+    if (is_text(start, n)) return inspect_config(q);
+    return CF_FAIL(CF_EFORMAT, "%s is no checkpoint, packed dataset or configuration", q->path);
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+    request q = { 0 };
+    bool keys = false;
+    const cli_option options[] = {
+        { .name = "tensors",
+          .kind = CLI_FLAG,
+          .variable = &q.tensors,
+          .help = "checkpoint: each tensor with shape, mean, std, least, most, non-finite count" },
+        { .name = "metadata",
+          .kind = CLI_TEXT,
+          .variable = &q.metadata,
+          .value = "KEY",
+          .help = "checkpoint: this metadata value alone, whole" },
+        { .name = "keys",
+          .kind = CLI_FLAG,
+          .variable = &keys,
+          .help = "no FILE: all configuration keys, their defaults and meanings" },
+    };
+    const cli_command command = {
+        .name = "inspect",
+        .usage = "FILE [options]",
+        .summary = "Tells what is in a checkpoint, a packed dataset or a configuration",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .most = 1,
+    };
+    cli_args args;
+    int status;
+    if (!cli_parse(&args, &status, &command, argc, argv)) return status;
+    if (keys != (args.n_positional == 0)) {
+        status = cli_misused("inspect", "give one FILE, or --keys");
+    } else {
+        q.path = keys ? NULL : args.positional[0];
+        status = (keys ? print_keys() : inspect(&q)) == CF_OK ? 0 : cli_failed();
+    }
+    cli_args_free(&args);
+    return status;
+}

@@ -1,0 +1,112 @@
+/* crossframe: the program. Finds the command, prepares the process, maps failure to an exit
+ * status.
+ *
+ * Commands are weak symbols: one that is not linked in is not listed. Before the first command
+ * OpenBLAS must know the CPU: where its kernels are older than that (support.h:
+ * cf_blas_better_core), the program starts itself once more with OPENBLAS_CORETYPE set, for
+ * OpenBLAS chooses before main. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#pragma weak cmd_train
+#pragma weak cmd_test
+#pragma weak cmd_predict
+#pragma weak cmd_pack
+#pragma weak cmd_convert
+#pragma weak cmd_inspect
+#pragma weak cmd_tokenize
+#pragma weak cmd_motion
+#pragma weak cmd_bench
+
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} command;
+
+static const command commands[] = {
+    { "train", cmd_train, "trains, tests after each epoch, keeps the best" },
+    { "test", cmd_test, "tests a checkpoint" },
+    { "predict", cmd_predict, "scores videos against any labels" },
+    { "pack", cmd_pack, "makes a packed dataset of videos" },
+    { "convert", cmd_convert, "converts weights between formats and names" },
+    { "inspect", cmd_inspect, "tells what is in a checkpoint, dataset or configuration" },
+    { "tokenize", cmd_tokenize, "prints the token ids of texts" },
+    { "motion", cmd_motion, "builds the motion dataset of the demonstration" },
+    { "bench", cmd_bench, "times training, inference and the loader" },
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_commands(FILE *to)
+{
+    fprintf(to,
+            "crossframe COMMAND [options]\n\n"
+            "Trains and tests X-CLIP, a video classifier that is told its classes in words.\n\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (commands[i].run) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fprintf(to, "\n`crossframe COMMAND --help` tells a command's options, "
+                "`crossframe --version` the version.\n");
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[N_COMMANDS];
+    size_t n = 0;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (commands[i].run) names[n++] = commands[i].name;
+    }
+    const char *nearest = cli_nearest(name, names, n);
+    if (!nearest) return cli_misused("", "unknown command %s", name);
+    return cli_misused("", "unknown command %s; did you mean %s?", name, nearest);
+}
+
+/* Where this process cannot start itself again it goes on as it is, only slower. */
+static void choose_blas_core(char **argv)
+{
+    const char *core = cf_blas_better_core();
+    if (!core || getenv("OPENBLAS_CORETYPE")) return;
+    if (setenv("OPENBLAS_CORETYPE", core, 1) != 0) return;
+    execv("/proc/self/exe", argv);
+    unsetenv("OPENBLAS_CORETYPE");
+}
+
+static void print_log(void *user, cf_log_level level, const char *line)
+{
+    (void)user;
+    fprintf(stderr, "%s%s\n", level == CF_LOG_WARNING ? "warning: " : "", line);
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stderr, NULL, _IOLBF, 0);
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!*name) {
+        print_commands(stderr);
+        return 2;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_commands(stdout);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("crossframe %s\n", CF_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (!commands[i].run || strcmp(commands[i].name, name) != 0) continue;
+        choose_blas_core(argv);
+        cf_log_set(print_log, NULL);
+        int status = commands[i].run(argc - 1, argv + 1);
+        if (fflush(stdout) != 0 && status == 0) {
+            fprintf(stderr, "crossframe: cannot write the output\n");
+            status = 1;
+        }
+        return status;
+    }
+    return unknown_command(name);
+}
