@@ -1,62 +1,70 @@
-/* optim: AdamW over the trainable block, parameter groups by name, the published schedule, clipping.
- * Formulas and numbers: spec of the recipe (7.2 groups, 7.3 AdamW, 7.4 schedule). */
+/* optim: AdamW over the trainable block, parameter groups by name, the published schedule,
+ * clipping. Formulas and numbers: spec of the recipe (7.2 groups, 7.3 AdamW, 7.4 schedule). */
 #ifndef CROSSFRAME_OPTIM_H
 #define CROSSFRAME_OPTIM_H
 
 #include "crossframe/autograd.h"
 
-/* ---- groups ------------------------------------------------------------------------------------ */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 typedef struct {
-    double lr_factor; /* 1, or 10 for new modules */
+    double lr_factor; /* 1, or new_factor for new modules */
     bool decay;
+    bool is_new; /* which of the two rates; also told apart when new_factor is 1 */
 } cf_param_group;
-/* Rule of the recipe: new modules (message_, mit, prompts) have `new_factor` times the rate; no decay
- * for tensors of exactly one dimension, names ending in .bias or containing positional_embedding, and
- * zero-dimensional ones unless decay_scalars (the published program decays logit_scale). */
+/* Rule of the recipe: new modules (message_, mit, prompts) have `new_factor` times the rate; no
+ * decay for tensors of exactly one dimension, names ending in .bias or containing
+ * positional_embedding, and zero-dimensional ones unless decay_scalars (the published program
+ * decays logit_scale). */
 typedef struct {
     double new_factor;
     bool decay_scalars;
-    bool (*is_new)(const char *name);
+    bool (*is_new)(const char *name); /* NULL: no module is new */
 } cf_group_rule;
 cf_param_group cf_param_group_of(const cf_group_rule *rule, const cf_param *p);
 
-/* ---- AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, decoupled decay) ------------------------- */
+/* ---- AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, decoupled decay) --------------------- */
 
 typedef struct {
     double beta1, beta2, eps, weight_decay;
 } cf_adamw_options; /* published: 0.9, 0.98, 1e-8, 0.001 */
 
 typedef struct cf_adamw cf_adamw;
-/* Moments m and v: one block each, laid out like the parameters' trainable block. */
+/* Moments m and v: one block each, laid out like the parameters' trainable block. params must have
+ * its blocks (cf_params_alloc) and outlive *out; options and rule are copied.
+ * CF_EINVAL: a beta outside [0, 1), eps not above 0 as a cf_real, a negative decay. */
 cf_status cf_adamw_new(cf_adamw **out, cf_params *params, const cf_adamw_options *options,
                        const cf_group_rule *rule);
 void cf_adamw_free(cf_adamw *o);
 /* One update of everything trained, one pass over memory:
- *   p <- p (1 - lr wd);  m, v <- moments;  p <- p - lr / (1 - b1^s) m / (sqrt(v) / sqrt(1 - b2^s) + eps)
- * lr[0]: base rate of old tensors, lr[1]: of new modules. grad_scale multiplies gradients on the way
- * in (clipping). Advances the step counter s, also at rate 0. */
+ *   p <- p (1 - lr wd);  m, v <- moments;  p <- p - lr / (1 - b1^s) m / (sqrt(v) / sqrt(1 - b2^s) +
+ *   eps)
+ * lr[0]: base rate of old tensors, lr[1]: of new modules. grad_scale multiplies gradients on the
+ * way in (clipping). Advances the step counter s, also at rate 0. Allocates nothing; the result
+ * does not depend on the number of threads; padding is not touched. */
 void cf_adamw_update(cf_adamw *o, const double lr[2], double grad_scale);
 uint64_t cf_adamw_steps(const cf_adamw *o);
 void cf_adamw_set_steps(cf_adamw *o, uint64_t steps);
-/* Blocks of moments (n elements with padding), for saving and loading. */
+/* Blocks of moments (n elements with padding; n may be NULL), for saving and loading. */
 cf_real *cf_adamw_m(const cf_adamw *o, size_t *n);
 cf_real *cf_adamw_v(const cf_adamw *o, size_t *n);
 
 /* L2 norm of all gradients, in double, fixed order. */
 double cf_grad_norm(const cf_params *params);
-/* Factor that brings `norm` down to `limit`; 1 if it is below or limit is 0 (off). */
+/* Factor that brings `norm` down to `limit`; 1 if it is not above or limit is 0 (off). A norm that
+ * is not finite is the caller's to notice: no factor mends it. */
 double cf_clip_factor(double norm, double limit);
 
-/* ---- schedule ---------------------------------------------------------------------------------- */
+/* ---- schedule -------------------------------------------------------------------------------- */
 
 typedef struct {
-    double lr;        /* TRAIN.LR */
-    double new_factor; /* 10 */
-    double min_lr;    /* lr / 100, the same for every group */
+    double lr;              /* TRAIN.LR */
+    double new_factor;      /* 10 */
+    double min_lr;          /* lr / 100, the same for every group */
     uint64_t warmup, total; /* in micro-batches: epochs times micro-batches of an epoch */
 } cf_schedule;
-/* f(t) for a group of base rate L (recipe 7.4): linear warm-up, then a cosine that starts at t = 0. */
+/* f(t) for a group of base rate L (recipe 7.4): linear warm-up, then a cosine that starts at t =
+ * 0. */
 double cf_schedule_at(const cf_schedule *s, double L, uint64_t t);
 /* The rates the update at the end of micro-batch t uses: the schedule lags one update behind.
  * previous: micro-batch index of the update before; first: there was none. lr[0] old, lr[1] new. */
