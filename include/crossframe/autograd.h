@@ -4,15 +4,15 @@
  *  - Define-by-run: an operation runs when it is called; when a gradient is wanted it also leaves a
  *    node with what its backward needs. Nodes stand in evaluation order, so cf_tape_backward walks
  *    them once, backwards, in a loop.
- *  - Outputs and kept values are bumped from the tape's arena, which cf_tape_reset empties. Gradients
- *    of intermediates come from a second arena through a free list: a node's output gradient is
- *    returned as soon as its backward has run, so the next nodes reuse it.
+ *  - Outputs and kept values are bumped from the tape's arena, which cf_tape_reset empties.
+ *    Gradients of intermediates come from a second arena through a free list: a node's output
+ *    gradient is returned as soon as its backward has run, so the next nodes reuse it.
  *  - An operation is one constant cf_op: infer (shapes, kept sizes; the only part that can fail),
  *    forward, backward (ADDS into input gradients). See src/autograd/ops/.
  *  - Errors while building: the operation returns NULL, the tape keeps the first failure, later
  *    operations do nothing; ask cf_tape_status once.
- *  - Recomputation: cf_segment runs a function unrecorded, keeps its output only, and runs it again,
- *    recorded, when backward arrives. Same kernels, same order, so the same bits. */
+ *  - Recomputation: cf_segment runs a function unrecorded, keeps its output only, and runs it
+ *    again, recorded, when backward arrives. Same kernels, same order, so the same bits. */
 #ifndef CROSSFRAME_AUTOGRAD_H
 #define CROSSFRAME_AUTOGRAD_H
 
@@ -61,7 +61,7 @@ struct cf_node {
     double flop_forward, flop_backward; /* of matrix products, 2 per multiply-add */
 };
 
-/* ---- the tape ---------------------------------------------------------------------------------- */
+/* ---- the tape -------------------------------------------------------------------------------- */
 
 typedef struct {
     size_t limit_bytes; /* most bytes of either arena; 0 = physical memory */
@@ -70,7 +70,8 @@ cf_status cf_tape_new(cf_tape **out, const cf_tape_options *options); /* options
 void cf_tape_free(cf_tape *t);
 /* Forgets all nodes and tensors of the step, and a failure; memory is kept for the next step. */
 void cf_tape_reset(cf_tape *t);
-cf_status cf_tape_status(const cf_tape *t); /* the first failure since reset; cf_error() has its line */
+cf_status
+cf_tape_status(const cf_tape *t); /* the first failure since reset; cf_error() has its line */
 /* Fails the tape from model code: stores the line as CF_FAIL does and returns NULL. */
 cf_tensor *cf_tape_fail(cf_tape *t, cf_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -95,7 +96,8 @@ size_t cf_tape_profile_get(const cf_tape *t, cf_tape_profile_row *rows, size_t m
 
 /* A tensor in the step arena. Borrowed: gone at cf_tape_reset. cf_tensor_copy to keep values. */
 cf_tensor *cf_tensor_new(cf_tape *t, cf_shape shape);
-/* The caller's memory as an input; it must outlive the step. needs_grad: ask .grad after backward. */
+/* The caller's memory as an input; it must outlive the step. needs_grad: ask .grad after
+ * backward. */
 cf_tensor *cf_tensor_input(cf_tape *t, cf_shape shape, const cf_real *data, bool needs_grad);
 /* float32 data as an input: the memory itself (float build) or a converted copy (f64 build). */
 cf_tensor *cf_tensor_input_f32(cf_tape *t, cf_shape shape, const float *data);
@@ -103,35 +105,37 @@ cf_tensor *cf_tensor_input_f32(cf_tape *t, cf_shape shape, const float *data);
 void *cf_tape_push(cf_tape *t, size_t count, size_t size);
 cf_status cf_tensor_copy(cf_real *out, const cf_tensor *x); /* x->n elements; CF_EINVAL if x NULL */
 
-/* Runs fn(tape, ctx, in) as one step of the tape whose inner values are not kept: unrecorded now and
- * once more, recorded, in backward. ctx (ctx_size bytes) is copied; parameters are reached through it.
- * With recording off it is the same call with inner memory released at its end. */
+/* Runs fn(tape, ctx, in) as one step of the tape whose inner values are not kept: unrecorded now
+ * and once more, recorded, in backward. ctx (ctx_size bytes) is copied; parameters are reached
+ * through it. With recording off it is the same call with inner memory released at its end. */
 typedef cf_tensor *cf_segment_fn(cf_tape *t, const void *ctx, cf_tensor *const in[]);
 cf_tensor *cf_segment(cf_tape *t, cf_segment_fn *fn, const void *ctx, size_t ctx_size,
                       cf_tensor *const in[], int n_in);
 
-/* ---- for operations (src/autograd/ops) --------------------------------------------------------- */
+/* ---- for operations (src/autograd/ops) ------------------------------------------------------- */
 
 cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const void *param);
 /* Sets the output's shape; in infer. */
 void cf_out_shape(cf_node *n, cf_shape shape);
 /* Makes the output a view of in[0] starting at element `start`; in infer. */
 void cf_out_view(cf_node *n, cf_shape shape, size_t start);
-/* Gradient of input i, ready to be added to (zero-filled when nobody was there before); NULL: unwanted. */
+/* Gradient of input i, ready to be added to (zero-filled when nobody was there before); NULL:
+ * unwanted. */
 cf_real *cf_grad(const cf_node *n, int i);
-/* The same for operations that can overwrite: *fresh = true means the buffer holds nothing yet and must
- * be written in full; false means add. */
+/* The same for operations that can overwrite: *fresh = true means the buffer holds nothing yet and
+ * must be written in full; false means add. */
 cf_real *cf_grad_fresh(const cf_node *n, int i, bool *fresh);
-/* Hands the output's gradient on as (part of) input i's: moved when possible, added otherwise. To be
- * called last in backward: n->out->grad may be gone afterwards. Same element count. */
+/* Hands the output's gradient on as (part of) input i's: moved when possible, added otherwise. To
+ * be called last in backward: n->out->grad may be gone afterwards. Same element count. */
 void cf_grad_pass(const cf_node *n, int i);
 
 /* All operations, for tests and tools; NULL-terminated. */
 extern const cf_op *const cf_op_table[];
 
-/* ---- parameters -------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
-/* Named tensors of a model. Two aligned blocks: trainable ones (weights and gradients) and frozen ones. */
+/* Named tensors of a model. Two aligned blocks: trainable ones (weights and gradients) and frozen
+ * ones. */
 typedef struct cf_params cf_params;
 
 typedef enum { CF_INIT_CONSTANT, CF_INIT_NORMAL, CF_INIT_UNIFORM } cf_init_kind;
@@ -141,19 +145,21 @@ typedef struct {
 } cf_init;
 
 typedef struct {
-    cf_tensor tensor;   /* .name is owned by the set */
+    cf_tensor tensor; /* .name is owned by the set */
     cf_init init;
-    size_t start;       /* first element in its block */
+    size_t start; /* first element in its block */
     bool trainable;
 } cf_param;
 
 cf_status cf_params_new(cf_params **out);
 void cf_params_free(cf_params *p);
-/* Declares a parameter; *out is stable, its memory comes with cf_params_alloc. Duplicate name: our bug. */
+/* Declares a parameter; *out is stable, its memory comes with cf_params_alloc. Duplicate name: our
+ * bug. */
 cf_status cf_params_add(cf_tensor **out, cf_params *p, cf_init init, cf_shape shape,
                         const char *name_format, ...) __attribute__((format(printf, 5, 6)));
 typedef bool cf_param_filter(const char *name, const void *user);
-/* Obtains the blocks; `trainable` NULL: all. Every tensor is padded to 64 bytes (padding is zero). */
+/* Obtains the blocks; `trainable` NULL: all. Every tensor is padded to 64 bytes (padding is
+ * zero). */
 cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user);
 /* Start values: each parameter from its own stream, keyed by (seed, name). */
 void cf_params_init(cf_params *p, uint64_t seed);

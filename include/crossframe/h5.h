@@ -1,9 +1,9 @@
-/* The one HDF5 wrapper. HDF5 is not thread-safe: src/support/h5*.c alone call it, under one lock, with
- * its own error printing off. Paths are "/group/dataset"; every failure names file and path.
+/* The one HDF5 wrapper. HDF5 is not thread-safe: src/support/h5*.c alone call it, under one lock,
+ * with its own error printing off. Paths are "/group/dataset"; every failure names file and path.
  *
- * Reading converts to the asked type (as HDF5 does) and refuses what would lose the meaning (strings as
- * numbers). File locking is off (network file systems). Writing goes to PATH.tmp; cf_h5_commit syncs it
- * and renames it over PATH, cf_h5_close without commit removes it. */
+ * Reading converts to the asked type (as HDF5 does) and refuses what would lose the meaning
+ * (strings as numbers). File locking is off (network file systems). Writing goes to PATH.tmp;
+ * cf_h5_commit syncs it and renames it over PATH, cf_h5_close without commit removes it. */
 #ifndef CROSSFRAME_H5_H
 #define CROSSFRAME_H5_H
 
@@ -24,7 +24,8 @@ cf_status cf_h5_create(cf_h5 **out, const char *path); /* see above */
 cf_status cf_h5_commit(cf_h5 *f); /* created files; closes and frees f in any case */
 void cf_h5_close(cf_h5 *f);       /* NULL is fine */
 const char *cf_h5_path(const cf_h5 *f);
-/* *out = a descriptor of the very file that is open, for pread at cf_h5_info.offset; close(2) it. */
+/* *out = a descriptor of the very file that is open, for pread at cf_h5_info.offset; close(2)
+ * it. */
 cf_status cf_h5_descriptor(int *out, cf_h5 *f);
 
 bool cf_h5_exists(cf_h5 *f, const char *path);
@@ -59,8 +60,8 @@ cf_status cf_h5_write_i32(cf_h5 *f, const char *path, const int32_t *v, int rank
 cf_status cf_h5_write_i64(cf_h5 *f, const char *path, const int64_t *v, int rank,
                           const size_t *dim);
 cf_status cf_h5_write_strings(cf_h5 *f, const char *path, const char *const *v, size_t n);
-/* One-dimensional uint8 data that arrives in pieces: begin (total 0 = unknown: chunked), append, done.
- * One such stream per file at a time. */
+/* One-dimensional uint8 data that arrives in pieces: begin (total 0 = unknown: chunked), append,
+ * done. One such stream per file at a time. */
 cf_status cf_h5_stream_begin(cf_h5 *f, const char *path, size_t total);
 cf_status cf_h5_stream_append(cf_h5 *f, const void *bytes, size_t n);
 cf_status cf_h5_stream_end(cf_h5 *f);

@@ -2,14 +2,15 @@
  * the paper's section 3; every size comes from the configuration or from a checkpoint's shapes.
  *
  * Way through: pictures -> patch embedding -> L_c vision blocks, each with message tokens exchanged
- * between frames (CFA) and attention inside a frame (IFA) -> frame features -> MIT -> video feature;
- * patch tokens -> video-specific prompts on the text features -> cosine scores.
+ * between frames (CFA) and attention inside a frame (IFA) -> frame features -> MIT -> video
+ * feature; patch tokens -> video-specific prompts on the text features -> cosine scores.
  *
  * Axes: b videos, T frames, F = b T, N patches, d vision width, e embedding, K classes. */
 #ifndef CROSSFRAME_MODELS_H
 #define CROSSFRAME_MODELS_H
 
 #include "crossframe/nn.h"
+#include "crossframe/safetensors.h"
 
 typedef enum {
     CF_ENCODER_CCT,  /* cross-frame communication: message tokens in every vision block */
@@ -30,10 +31,11 @@ typedef struct {
     bool train_text;      /* otherwise the text side and logit_scale are frozen */
 } cf_xclip_config;
 
-/* Sizes of "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" with the paper's defaults (T 8, MIT 1,
- * prompts 2, alpha 0.1). CF_ENOTFOUND lists the names. */
+/* Sizes of "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" with the paper's defaults (T 8, MIT
+ * 1, prompts 2, alpha 0.1). CF_ENOTFOUND lists the names. */
 cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch);
-/* CF_EINVAL names the size that cannot be: zero, image no multiple of patch, width no multiple of 64. */
+/* CF_EINVAL names the size that cannot be: zero, image no multiple of patch, width no multiple of
+ * 64. */
 cf_status cf_xclip_config_check(const cf_xclip_config *c);
 
 typedef struct cf_xclip cf_xclip;
@@ -49,8 +51,8 @@ bool cf_xclip_is_video_side(const char *name);
  * contains "message_", "mit" or "prompts". */
 bool cf_xclip_is_new_module(const char *name);
 
-/* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them. Columns after the last
- * end-of-text of the table are not computed (causal: they cannot matter). */
+/* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them. Columns after the
+ * last end-of-text of the table are not computed (causal: they cannot matter). */
 cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, size_t K);
 
 /* Drop path is drawn from (seed, step) when training. */
@@ -65,13 +67,15 @@ typedef struct {
     cf_tensor *tokens;         /* [F, N+1, d] after the last block; row 0 the class token */
     cf_tensor *frame_features; /* h [F, e] */
     cf_tensor *video_features; /* v [b, e], before normalisation */
-    cf_tensor *prompt_tokens;  /* mean over frames of norm(patch tokens) x projection: y [b, N, e], before
+    cf_tensor
+        *prompt_tokens; /* mean over frames of norm(patch tokens) x projection: y [b, N, e], before
                                   prompts_generator.norm; NULL without prompts */
-    cf_tensor *prompt;         /* alpha * x [b, K, e], what is added to c; NULL without prompts */
-    cf_tensor *logits;         /* [b, K] */
+    cf_tensor *prompt;  /* alpha * x [b, K, e], what is added to c; NULL without prompts */
+    cf_tensor *logits;  /* [b, K] */
 } cf_xclip_outputs;
 
-/* Called after each vision block (and prompt layer) with its output, for tests and tools; may be NULL. */
+/* Called after each vision block (and prompt layer) with its output, for tests and tools; may be
+ * NULL. */
 typedef void cf_xclip_watch(void *user, const char *stage, size_t index, const cf_tensor *x);
 
 /* Video features and prompt tokens of pictures [b, T, 3, image, image]. */
@@ -81,8 +85,8 @@ cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, c
 cf_status cf_xclip_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t, cf_tensor *c,
                           cf_xclip_watch *watch, void *user);
 
-/* Frozen text features of one list of texts, computed once. Keyed by the token table: asking for another
- * table computes again. Zero-initialise; cf_text_cache_fini at the end. */
+/* Frozen text features of one list of texts, computed once. Keyed by the token table: asking for
+ * another table computes again. Zero-initialise; cf_text_cache_fini at the end. */
 typedef struct {
     uint64_t key;
     size_t K;
@@ -91,5 +95,25 @@ typedef struct {
 cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
                             const int32_t *tokens, size_t K);
 void cf_text_cache_fini(cf_text_cache *cache);
+
+/* ---- weights ----------------------------------------------------------------------------------- */
+
+/* What a weights file holds, told by its names: CLIP's two towers alone, or parts of X-CLIP too. */
+bool cf_xclip_file_is_clip(const cf_st_file *f);
+/* Sizes as the shapes tell them. frames is 0 where no tensor tells (no MIT); prompt_alpha and what is no
+ * size keep 0. CF_EFORMAT: not a CLIP in native names, with what is missing. */
+cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_st_file *f);
+
+typedef struct {
+    size_t loaded; /* tensors read */
+    size_t fresh;  /* tensors of new modules that a plain CLIP lacks: they keep their values */
+} cf_load_counts;
+/* All tensors of the model, frozen ones too, from a file in native names; what starts with "optimizer."
+ * and CLIP's three scalars of sizes are passed over. Complete or refused, the model untouched, with the
+ * names that are missing, unexpected or wrongly shaped in one line. allow_clip: a plain CLIP may start a
+ * model with new modules. */
+cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_st_file *f, bool allow_clip);
+/* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of it). */
+cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *data);
 
 #endif

@@ -1,5 +1,5 @@
-/* nn: layers. A layer is a struct of parameters with an _init that declares them under a name prefix and
- * an _apply that calls operations; no layer touches a data pointer or has backward code.
+/* nn: layers. A layer is a struct of parameters with an _init that declares them under a name
+ * prefix and an _apply that calls operations; no layer touches a data pointer or has backward code.
  * Names are those of the published checkpoints (spec/weight-names.md). */
 #ifndef CROSSFRAME_NN_H
 #define CROSSFRAME_NN_H
@@ -18,8 +18,8 @@ double cf_xavier_bound(size_t fan_in, size_t fan_out); /* sqrt(6 / (in + out)) *
 typedef struct {
     cf_tensor *weight, *bias;
 } cf_linear_layer;
-cf_status cf_linear_init(cf_linear_layer *l, cf_params *p, const char *prefix, size_t in, size_t out,
-                         cf_init weight, cf_init bias);
+cf_status cf_linear_init(cf_linear_layer *l, cf_params *p, const char *prefix, size_t in,
+                         size_t out, cf_init weight, cf_init bias);
 cf_tensor *cf_linear_apply(cf_tape *t, const cf_linear_layer *l, cf_tensor *x, cf_tensor *residual,
                            const cf_linear_options *options);
 
@@ -44,7 +44,7 @@ typedef struct {
 cf_status cf_attention_init(cf_attention_layer *l, cf_params *p, const char *prefix, size_t w,
                             cf_init in, cf_init out);
 typedef struct {
-    cf_tensor *message;        /* [g, w], normalised: one more key and value per group; NULL: none */
+    cf_tensor *message; /* [g, w], normalised: one more key and value per group; NULL: none */
     bool causal;
     const cf_real *drop_scale; /* drop path: branch factor per video; NULL: none */
     size_t rows_per_scale;     /* rows of x [g, s, w] that share a factor */

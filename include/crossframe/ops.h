@@ -1,16 +1,17 @@
-/* ops: every differentiable operation. Each has its file in src/autograd/ops/ with the full contract
- * (formula, shapes, what is kept, errors, source), a row in table.c and a case in the gradient suite.
- * All return NULL after failing the tape; `?` marks inputs that may be NULL. Sizes in element counts. */
+/* ops: every differentiable operation. Each has its file in src/autograd/ops/ with the full
+ * contract (formula, shapes, what is kept, errors, source), a row in table.c and a case in the
+ * gradient suite. All return NULL after failing the tape; `?` marks inputs that may be NULL. Sizes
+ * in element counts. */
 #ifndef CROSSFRAME_OPS_H
 #define CROSSFRAME_OPS_H
 
 #include "crossframe/autograd.h"
 
-/* ---- fused: where the time goes ---------------------------------------------------------------- */
+/* ---- fused: where the time goes -------------------------------------------------------------- */
 
 typedef struct {
-    bool gelu_in;    /* QuickGELU is applied to x first */
-    bool in_out;     /* weight is [in, out] (bare matrices) instead of [out, in] */
+    bool gelu_in; /* QuickGELU is applied to x first */
+    bool in_out;  /* weight is [in, out] (bare matrices) instead of [out, in] */
     /* Drop path: branch of row r is multiplied by row_scale[r / rows_per_scale]; NULL: 1. Borrowed
      * for the step. */
     const cf_real *row_scale;
@@ -23,7 +24,8 @@ cf_tensor *cf_linear(cf_tape *t, cf_tensor *x, cf_tensor *weight, cf_tensor *bia
 
 cf_tensor *cf_layer_norm(cf_tape *t, cf_tensor *x, cf_tensor *scale, cf_tensor *shift, cf_real eps);
 
-/* Self-attention: qkv [g, s, 3d]; extra? [g, 2d]: one further key and value per group; out [g, s, d] */
+/* Self-attention: qkv [g, s, 3d]; extra? [g, 2d]: one further key and value per group; out [g, s,
+ * d] */
 cf_tensor *cf_self_attention(cf_tape *t, cf_tensor *qkv, cf_tensor *extra, size_t heads,
                              bool causal);
 /* Cross-attention: q [g, sq, d] or [sq, d] shared by all groups; k, v [g, sk, d]; out [g, sq, d] */
@@ -37,10 +39,11 @@ cf_tensor *cf_patch_embed(cf_tape *t, cf_tensor *pictures, cf_tensor *weight,
 cf_tensor *cf_l2_normalize(cf_tape *t, cf_tensor *x);
 /* exp(logit_scale) * cos(v_b, c_bk): v [b, e]; c [b, K, e] or [K, e]; logit_scale []; out [b, K] */
 cf_tensor *cf_cosine_scores(cf_tape *t, cf_tensor *v, cf_tensor *c, cf_tensor *logit_scale);
-/* mean over rows of -sum_k target log softmax(logits): both [b, K]; target gets no gradient; out [] */
+/* mean over rows of -sum_k target log softmax(logits): both [b, K]; target gets no gradient; out
+ * [] */
 cf_tensor *cf_soft_cross_entropy(cf_tape *t, cf_tensor *logits, cf_tensor *target);
 
-/* ---- primitives -------------------------------------------------------------------------------- */
+/* ---- primitives ------------------------------------------------------------------------------ */
 
 /* Broadcasting: b has a's shape, or a trailing part of it (leading 1s dropped), or one element. */
 cf_tensor *cf_add(cf_tape *t, cf_tensor *a, cf_tensor *b);

@@ -2,10 +2,12 @@
  *
  * Design
  *  - Tensors are dense and row-major, up to 5 dimensions; kernels take pointers and sizes.
- *  - Large matrix products go to OpenBLAS, which uses all threads; small ones inside attention run in
- *    our own kernel, one OpenMP thread per (sequence, head). Never BLAS inside a parallel region.
- *  - Kernels marked CF_KERNEL are compiled for several x86-64 levels and chosen at load time; OpenMP
- *    loops live in functions of their own around them (an outlined loop body would not be cloned).
+ *  - Large matrix products go to OpenBLAS, which uses all threads; small ones inside attention run
+ *    in our own kernel, one OpenMP thread per (sequence, head). Never BLAS inside a parallel
+ *    region.
+ *  - Kernels marked CF_KERNEL are compiled for several x86-64 levels and chosen at load time;
+ *    OpenMP loops live in functions of their own around them (an outlined loop body would not be
+ *    cloned).
  *  - Sums over rows run in a fixed order for a given thread count: same input, same bits. */
 #ifndef CROSSFRAME_TENSOR_H
 #define CROSSFRAME_TENSOR_H
@@ -33,8 +35,8 @@ typedef struct {
 } cf_shape_text;
 const char *cf_shape_print(cf_shape_text *buffer, const cf_shape *s);
 
-/* C [m, n] = alpha op(A) op(B) + beta C, op(X) = X^T where the flag is set; ld* = row strides of the
- * matrices as stored. All threads. */
+/* C [m, n] = alpha op(A) op(B) + beta C, op(X) = X^T where the flag is set; ld* = row strides of
+ * the matrices as stored. All threads. */
 void cf_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha, const cf_real *a,
              size_t lda, const cf_real *b, size_t ldb, cf_real beta, cf_real *c, size_t ldc);
 /* `batch` products of one size, matrices `stride_*` elements apart; one thread each when small. */
@@ -60,7 +62,8 @@ void cf_quick_gelu_backward(cf_real *dx, const cf_real *dy, const cf_real *x, si
 size_t cf_col_sum_scratch(size_t n);
 void cf_col_sum(cf_real *sum, const cf_real *x, size_t rows, size_t n, size_t ld, cf_real *scratch);
 
-/* Layer norm over rows of width w; mean and rstd [rows] are outputs of forward, inputs of backward. */
+/* Layer norm over rows of width w; mean and rstd [rows] are outputs of forward, inputs of
+ * backward. */
 void cf_layer_norm_forward(cf_real *y, cf_real *mean, cf_real *rstd, const cf_real *x,
                            const cf_real *scale, const cf_real *shift, size_t rows, size_t w,
                            cf_real eps);
@@ -93,17 +96,19 @@ typedef struct {
     bool causal;
 } cf_attention_args;
 typedef struct {
-    const cf_real *dout;                /* like out */
-    cf_real *dq, *dk, *dv, *dek, *dev;  /* strided like q, k, v, ek, ev; ADDED to; NULL: not wanted */
+    const cf_real *dout; /* like out */
+    cf_real *dq, *dk, *dv, *dek,
+        *dev; /* strided like q, k, v, ek, ev; ADDED to; NULL: not wanted */
 } cf_attention_grads;
 size_t cf_attention_scratch(const cf_attention_args *a, bool backward); /* elements */
 void cf_attention_forward(const cf_attention_args *a, cf_real *scratch);
 void cf_attention_backward(const cf_attention_args *a, const cf_attention_grads *g,
                            cf_real *scratch);
 
-/* Patches of `frames` pictures [frames, 3, size, size] as rows [frames * N, 3 p p] (columns channel,
- * y, x), and the reverse (adds into the pictures). Frames [first, first + frames). */
+/* Patches of `frames` pictures [frames, 3, size, size] as rows [frames * N, 3 p p] (columns
+ * channel, y, x), and the reverse (adds into the pictures). Frames [first, first + frames). */
 void cf_im2col(cf_real *rows, const cf_real *pictures, size_t frames, size_t size, size_t patch);
-void cf_col2im_add(cf_real *pictures, const cf_real *rows, size_t frames, size_t size, size_t patch);
+void cf_col2im_add(cf_real *pictures, const cf_real *rows, size_t frames, size_t size,
+                   size_t patch);
 
 #endif

@@ -1,5 +1,6 @@
-/* Parameters: named tensors in two aligned blocks, so that the update, clipping and saving of what is
- * trained are single loops. Every tensor starts on a 64-byte boundary; the padding stays zero. */
+/* Parameters: named tensors in two aligned blocks, so that the update, clipping and saving of what
+ * is trained are single loops. Every tensor starts on a 64-byte boundary; the padding stays
+ * zero. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,9 +53,8 @@ cf_status cf_params_add(cf_tensor **out, cf_params *p, cf_init init, cf_shape sh
         return status;
     }
     q->init = init;
-    q->tensor = (cf_tensor){
-        .shape = shape, .n = cf_shape_count(&shape), .is_leaf = true, .name = copy
-    };
+    q->tensor =
+        (cf_tensor){ .shape = shape, .n = cf_shape_count(&shape), .is_leaf = true, .name = copy };
     p->items[p->count++] = q;
     *out = &q->tensor;
     return CF_OK;

@@ -1,6 +1,6 @@
 /* The gradient pool: a free list over an arena. A block has a 64-byte head with its size. A request
- * takes the smallest free block that fits and wastes at most a quarter, else new arena memory. The order
- * of requests is the same in every step, so from the second step on the pattern repeats. */
+ * takes the smallest free block that fits and wastes at most a quarter, else new arena memory. The
+ * order of requests is the same in every step, so from the second step on the pattern repeats. */
 #include "tape.h"
 
 struct cf_pool_block {

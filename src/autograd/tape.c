@@ -9,7 +9,7 @@
 
 #include "tape.h"
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 cf_status cf_tape_new(cf_tape **out, const cf_tape_options *options)
 {
@@ -73,7 +73,7 @@ cf_tape_stats cf_tape_stats_get(const cf_tape *t)
                             .flop = t->flop };
 }
 
-/* ---- profile ----------------------------------------------------------------------------------- */
+/* ---- profile --------------------------------------------------------------------------------- */
 
 void cf_tape_profile(cf_tape *t, bool on)
 {
@@ -97,7 +97,7 @@ static cf_tape_profile_row *profile_row(cf_tape *t, const char *family)
     return row;
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 void *cf_tape_push(cf_tape *t, size_t count, size_t size)
 {
@@ -147,7 +147,7 @@ cf_status cf_tensor_copy(cf_real *out, const cf_tensor *x)
     return CF_OK;
 }
 
-/* ---- running an operation ---------------------------------------------------------------------- */
+/* ---- running an operation -------------------------------------------------------------------- */
 
 void cf_out_shape(cf_node *n, cf_shape shape)
 {
@@ -164,7 +164,8 @@ void cf_out_view(cf_node *n, cf_shape shape, size_t start)
     CF_ASSERT(start + n->out->n <= n->in[0]->n);
 }
 
-/* Memory for everything the operation asked for; `node` moves to the arena when it is to be kept. */
+/* Memory for everything the operation asked for; `node` moves to the arena when it is to be
+ * kept. */
 static cf_node *place(cf_tape *t, cf_node *n, bool kept, cf_arena_mark_t *scratch_mark)
 {
     if (!n->out->base) n->out->data = cf_tape_push(t, n->out->n, sizeof(cf_real));
@@ -224,7 +225,7 @@ cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const vo
     return out;
 }
 
-/* ---- backward ---------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 static cf_real *grad_of(cf_tape *t, cf_tensor *x, bool *fresh)
 {
@@ -290,8 +291,8 @@ static void run_backward(cf_tape *t, cf_node *n)
     cf_arena_rewind(t->values, mark);
 }
 
-/* From the newest node back to, and without, `stop`. Each output gradient is complete when its node is
- * met, and nobody reads it afterwards. */
+/* From the newest node back to, and without, `stop`. Each output gradient is complete when its node
+ * is met, and nobody reads it afterwards. */
 static void walk_back(cf_tape *t, const cf_node *stop)
 {
     for (cf_node *n = t->last; n != stop && t->status == CF_OK; n = n->previous) {
@@ -315,7 +316,7 @@ cf_status cf_tape_backward(cf_tape *t, cf_tensor *loss, cf_real scale)
     return t->status;
 }
 
-/* ---- segments ---------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 typedef struct {
     cf_segment_fn *fn;

@@ -46,11 +46,11 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c)
         const char *name;
         size_t value, unit;
     } sizes[] = {
-        { "image size", c->image, c->patch },       { "patch size", c->patch, 1 },
-        { "vision width", c->vision_width, 64 },    { "vision layers", c->vision_layers, 1 },
-        { "embedding width", c->embed, 64 },        { "text width", c->text_width, 64 },
-        { "text layers", c->text_layers, 1 },       { "context length", c->context, 1 },
-        { "vocabulary size", c->vocabulary, 1 },    { "number of frames", c->frames, 1 },
+        { "image size", c->image, c->patch },    { "patch size", c->patch, 1 },
+        { "vision width", c->vision_width, 64 }, { "vision layers", c->vision_layers, 1 },
+        { "embedding width", c->embed, 64 },     { "text width", c->text_width, 64 },
+        { "text layers", c->text_layers, 1 },    { "context length", c->context, 1 },
+        { "vocabulary size", c->vocabulary, 1 }, { "number of frames", c->frames, 1 },
     };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         if (sizes[i].value == 0) return CF_FAIL(CF_EINVAL, "model: %s is 0", sizes[i].name);

@@ -1,5 +1,5 @@
-/* Multi-frame integration transformer (paper section 3.2, eq. 8): one light transformer over the frame
- * features with temporal positions; v = mean over frames of (h + what it adds). */
+/* Multi-frame integration transformer (paper section 3.2, eq. 8): one light transformer over the
+ * frame features with temporal positions; v = mean over frames of (h + what it adds). */
 #include "xclip.h"
 
 #include <math.h>
@@ -14,7 +14,11 @@ cf_status cf_mit_init(cf_xclip *m)
                          "mit.positional_embedding"));
     const cf_block_start start = {
         .attn_in = cf_init_uniform(cf_xavier_bound(c->embed, 3 * c->embed)),
-        .attn_out = normal, .fc = normal, .fc_bias = zero, .proj = normal, .proj_bias = zero,
+        .attn_out = normal,
+        .fc = normal,
+        .fc_bias = zero,
+        .proj = normal,
+        .proj_bias = zero,
     };
     CF_TRY(cf_alloc_zero(&m->mit_blocks, c->mit_layers, sizeof *m->mit_blocks));
     for (size_t i = 0; i < c->mit_layers; i++) {

@@ -1,5 +1,5 @@
-/* Video-specific prompting (paper section 3.3, eq. 9-11): the class texts ask the video's patch tokens,
- * and what they learn is added to them, scaled by a learnt vector alpha. */
+/* Video-specific prompting (paper section 3.3, eq. 9-11): the class texts ask the video's patch
+ * tokens, and what they learn is added to them, scaled by a learnt vector alpha. */
 #include "xclip.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* CLIP's text tower (Radford et al. 2021): token and position embedding, causal pre-norm blocks, the
- * end-of-text row projected into the common space. */
+/* CLIP's text tower (Radford et al. 2021): token and position embedding, causal pre-norm blocks,
+ * the end-of-text row projected into the common space. */
 #include "xclip.h"
 
 #include <math.h>
@@ -82,7 +82,7 @@ cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, s
     return cf_linear(t, cf_norm_apply(t, &m->ln_final, x), m->text_projection, NULL, NULL, &bare);
 }
 
-/* ---- cache of frozen features ------------------------------------------------------------------ */
+/* ---- cache of frozen features ---------------------------------------------------------------- */
 
 cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
                             const int32_t *tokens, size_t K)

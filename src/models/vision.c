@@ -51,7 +51,7 @@ cf_status cf_vision_init(cf_xclip *m)
     return cf_norm_init(&m->ln_post, p, "visual.ln_post", d);
 }
 
-/* ---- one block --------------------------------------------------------------------------------- */
+/* ---- one block ------------------------------------------------------------------------------- */
 
 enum { DROP_CFA, DROP_IFA, DROP_MLP, DROP_BRANCHES };
 
@@ -62,9 +62,10 @@ typedef struct {
     const cf_real *drop; /* [DROP_BRANCHES, b] factors, or NULL */
 } block_context;
 
-/* z [F, N+1, d]: message m = fc(class token); m = m + attention over the T messages of a video (CFA, eq.
- * 5); z = z + attention inside the frame, the message as one more key and value (IFA, eq. 6); z = z +
- * mlp(z) (eq. 7). The message's own query is never computed: its output would be dropped. */
+/* z [F, N+1, d]: message m = fc(class token); m = m + attention over the T messages of a video
+ * (CFA, eq. 5); z = z + attention inside the frame, the message as one more key and value (IFA, eq.
+ * 6); z = z + mlp(z) (eq. 7). The message's own query is never computed: its output would be
+ * dropped. */
 static cf_tensor *vision_block(cf_tape *t, const void *ctx, cf_tensor *const in[])
 {
     const block_context *c = ctx;
@@ -92,8 +93,8 @@ static cf_tensor *vision_block(cf_tape *t, const void *ctx, cf_tensor *const in[
     return cf_block_mlp(t, &block->clip, z, drop[DROP_MLP], rows);
 }
 
-/* Branch factors of block i: 0 with probability p = rate i / (layers - 1), else 1 / (1 - p); one draw
- * per video and branch. NULL: nothing is dropped. */
+/* Branch factors of block i: 0 with probability p = rate i / (layers - 1), else 1 / (1 - p); one
+ * draw per video and branch. NULL: nothing is dropped. */
 static const cf_real *draw_drop(const cf_xclip *m, cf_tape *t, const cf_xclip_run *run, size_t i,
                                 size_t b)
 {

@@ -57,7 +57,8 @@ cf_tensor *cf_model_segment(const cf_xclip *m, cf_tape *t, cf_segment_fn *fn, co
                             size_t ctx_size, cf_tensor *x)
 {
     if (!x) return NULL;
-    if (m->config.recompute || !cf_tape_recording(t)) return cf_segment(t, fn, ctx, ctx_size, &x, 1);
+    if (m->config.recompute || !cf_tape_recording(t))
+        return cf_segment(t, fn, ctx, ctx_size, &x, 1);
     return fn(t, ctx, &x);
 }
 

@@ -51,8 +51,8 @@ cf_tensor *cf_prompts_tokens(const cf_xclip *m, cf_tape *t, cf_tensor *tokens, s
 /* c [K, e], y [b, N, e] -> alpha * x [b, K, e] */
 cf_tensor *cf_prompts_apply(const cf_xclip *m, cf_tape *t, cf_tensor *c, cf_tensor *y,
                             cf_xclip_watch *watch, void *user);
-/* A block as one step of the tape: recomputed in backward, or its inner values released at once when
- * nothing is recorded; else called directly. */
+/* A block as one step of the tape: recomputed in backward, or its inner values released at once
+ * when nothing is recorded; else called directly. */
 cf_tensor *cf_model_segment(const cf_xclip *m, cf_tape *t, cf_segment_fn *fn, const void *ctx,
                             size_t ctx_size, cf_tensor *x);
 

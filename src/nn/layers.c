@@ -14,8 +14,8 @@ double cf_xavier_bound(size_t fan_in, size_t fan_out)
 
 size_t cf_heads_of(size_t width) { return width < 64 ? 1 : width / 64; }
 
-cf_status cf_linear_init(cf_linear_layer *l, cf_params *p, const char *prefix, size_t in, size_t out,
-                         cf_init weight, cf_init bias)
+cf_status cf_linear_init(cf_linear_layer *l, cf_params *p, const char *prefix, size_t in,
+                         size_t out, cf_init weight, cf_init bias)
 {
     CF_TRY(cf_params_add(&l->weight, p, weight, cf_shape_of(out, in), "%s.weight", prefix));
     return cf_params_add(&l->bias, p, bias, cf_shape_of(out), "%s.bias", prefix);

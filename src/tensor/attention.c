@@ -1,10 +1,11 @@
-/* Attention without stored scores (the recomputation of Dao et al. 2022, arXiv:2205.14135, for sequences
- * whose keys fit in cache): forward keeps only log-sum-exp per row; backward recomputes the
- * probabilities. One job = one head of one sequence, on one thread: keys and values are packed into the
- * thread's scratch (the extra key and value as their last row), then blocks of queries pass by.
+/* Attention without stored scores (the recomputation of Dao et al. 2022, arXiv:2205.14135, for
+ * sequences whose keys fit in cache): forward keeps only log-sum-exp per row; backward recomputes
+ * the probabilities. One job = one head of one sequence, on one thread: keys and values are packed
+ * into the thread's scratch (the extra key and value as their last row), then blocks of queries
+ * pass by.
  *
- * Job memory, np = keys padded to whole vectors:  kt [hw, np] keys transposed and scaled; vr [keys, hw]
- * values (forward) or vt [hw, np] transposed (backward), kr [keys, hw], dk and dv [keys, hw];
+ * Job memory, np = keys padded to whole vectors:  kt [hw, np] keys transposed and scaled; vr [keys,
+ * hw] values (forward) or vt [hw, np] transposed (backward), kr [keys, hw], dk and dv [keys, hw];
  * s, dp [BLOCK, np] scores of a block of queries. */
 #include <omp.h>
 
@@ -73,7 +74,7 @@ CF_INLINE void small_gemm(size_t m, size_t n, size_t k, const cf_real *a, size_t
         }
 }
 
-/* ---- one job ----------------------------------------------------------------------------------- */
+/* ---- one job --------------------------------------------------------------------------------- */
 
 static size_t keys_of(const cf_attention_args *a) { return a->sk + (a->ek ? 1 : 0); }
 
@@ -90,8 +91,9 @@ static size_t job_layout(job_memory *m, cf_real *at, const cf_attention_args *a,
 {
     size_t np = padded_keys(a), square = a->hw * np, used = 0;
     cf_real **part[] = { &m->kt, &m->vr, &m->s, &m->kr, &m->vt, &m->dk, &m->dv, &m->dp };
-    const size_t size[] = { square, square, BLOCK * np, square, square, square, square,
-                            BLOCK * np };
+    const size_t size[] = {
+        square, square, BLOCK * np, square, square, square, square, BLOCK * np
+    };
     for (int i = 0; i < (backward ? 8 : 3); i++) {
         *part[i] = at ? at + used : NULL;
         used += (size[i] + 15) / 16 * 16;
@@ -132,7 +134,8 @@ CF_INLINE size_t seen_keys(const cf_attention_args *a, size_t i)
     return a->causal ? i + 1 : keys_of(a);
 }
 
-/* Scores of one row to probabilities; the row beyond the seen keys becomes 0. Returns log-sum-exp. */
+/* Scores of one row to probabilities; the row beyond the seen keys becomes 0. Returns
+ * log-sum-exp. */
 CF_INLINE cf_real softmax_row(cf_real *restrict s, size_t seen, size_t np)
 {
     cf_real top = s[0];
@@ -217,9 +220,8 @@ CF_KERNEL static void backward_job(const cf_attention_args *a, const cf_attentio
         small_gemm(rows, np, hw, q, a->q_row, 1, m.kt, np, m.s, np, false);
         small_gemm(rows, np, hw, dout, a->out_row, 1, m.vt, np, m.dp, np, false);
         for (size_t i = 0; i < rows; i++)
-            backward_row(m.s + i * np, m.dp + i * np, lse[at + i],
-                         a->out + out_at + i * a->out_row, dout + i * a->out_row, hw,
-                         seen_keys(a, at + i), np, factor);
+            backward_row(m.s + i * np, m.dp + i * np, lse[at + i], a->out + out_at + i * a->out_row,
+                         dout + i * a->out_row, hw, seen_keys(a, at + i), np, factor);
         if (dq)
             small_gemm(rows, hw, keys, m.dp, np, 1, m.kr, hw, dq + at * a->q_row, a->q_row, true);
         small_gemm(keys, hw, rows, m.dp, 1, np, q, a->q_row, m.dk, hw, true);
@@ -229,9 +231,10 @@ CF_KERNEL static void backward_job(const cf_attention_args *a, const cf_attentio
     add_rows(d->dv, d->dev, m.dv, a, g, h);
 }
 
-/* ---- all jobs ---------------------------------------------------------------------------------- */
+/* ---- all jobs -------------------------------------------------------------------------------- */
 
-/* Queries shared by all groups: each thread sums its part of dq on its own, added up in thread order. */
+/* Queries shared by all groups: each thread sums its part of dq on its own, added up in thread
+ * order. */
 static size_t shared_dq_size(const cf_attention_args *a)
 {
     return a->q_group == 0 && a->groups > 1 ? a->sq * a->heads * a->hw : 0;

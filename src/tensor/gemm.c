@@ -17,9 +17,8 @@ void cf_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha, cons
              size_t lda, const cf_real *b, size_t ldb, cf_real beta, cf_real *c, size_t ldc)
 {
     if (m == 0 || n == 0) return;
-    GEMM(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-         (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c,
-         (blasint)ldc);
+    GEMM(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (blasint)m,
+         (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
 }
 
 void cf_gemm_batch(size_t batch, bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha,

@@ -1,6 +1,6 @@
-/* Layer norm over rows (Ba, Kiros, Hinton 2016). Two passes for the variance: at mean 1e4 and variance
- * 1, E[x^2] - E[x]^2 in float gave -64 over 768 values. Gradients of scale and shift are summed in
- * blocks of rows, blocks in double, threads in order: same thread count, same bits. */
+/* Layer norm over rows (Ba, Kiros, Hinton 2016). Two passes for the variance: at mean 1e4 and
+ * variance 1, E[x^2] - E[x]^2 in float gave -64 over 768 values. Gradients of scale and shift are
+ * summed in blocks of rows, blocks in double, threads in order: same thread count, same bits. */
 #include <omp.h>
 
 #include "kernel.h"
@@ -136,8 +136,14 @@ void cf_layer_norm_backward(cf_real *dx, bool dx_accumulate, cf_real *dscale, cf
                             const cf_real *rstd, const cf_real *scale, size_t rows, size_t w,
                             cf_real *scratch)
 {
-    backward_args a = { .dy = dy, .x = x, .mean = mean, .rstd = rstd, .scale = scale, .dx = dx,
-                        .w = w, .accumulate = dx_accumulate };
+    backward_args a = { .dy = dy,
+                        .x = x,
+                        .mean = mean,
+                        .rstd = rstd,
+                        .scale = scale,
+                        .dx = dx,
+                        .w = w,
+                        .accumulate = dx_accumulate };
     bool affine = dscale || dshift;
     size_t per_thread = thread_scratch(w);
     int n_threads = rows * w >= CF_PARALLEL_MIN ? omp_get_max_threads() : 1;

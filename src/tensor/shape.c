@@ -26,10 +26,7 @@ bool cf_shape_equal(const cf_shape *a, const cf_shape *b)
     return true;
 }
 
-size_t cf_shape_last(const cf_shape *s)
-{
-    return s->rank == 0 ? 1 : s->dim[s->rank - 1];
-}
+size_t cf_shape_last(const cf_shape *s) { return s->rank == 0 ? 1 : s->dim[s->rank - 1]; }
 
 const char *cf_shape_print(cf_shape_text *buffer, const cf_shape *s)
 {

@@ -1,8 +1,8 @@
 /* Scaled dot-product attention (Vaswani et al. 2017, eq. 1), heads side by side in the last axis,
  * scores times head_width^-1/2.
- *   self    qkv [g, s, 3d] (query, key, value thirds); extra? [g, 2d]: one more key and value of each
- *           group, for tokens that are attended to but do not ask (X-CLIP's message); causal: row i
- *           sees rows 0 .. i (without extra); out [g, s, d]
+ *   self    qkv [g, s, 3d] (query, key, value thirds); extra? [g, 2d]: one more key and value of
+ *           each group, for tokens that are attended to but do not ask (X-CLIP's message); causal:
+ *           row i sees rows 0 .. i (without extra); out [g, s, d]
  *   cross   q [g, sq, d], or [sq, d] shared by all groups; k, v [g, sk, d]; out [g, sq, d]
  *   keeps   log-sum-exp of each row's scores; backward recomputes the probabilities
  *   errors  CF_ESHAPE; CF_EINVAL: heads does not divide d, or causal with extra */
@@ -36,7 +36,7 @@ static cf_status check_heads(const char *op, size_t heads, size_t d)
     return CF_OK;
 }
 
-/* ---- self-attention ---------------------------------------------------------------------------- */
+/* ---- self-attention -------------------------------------------------------------------------- */
 
 enum { QKV, EXTRA };
 
@@ -46,10 +46,22 @@ static cf_attention_args self_args(const cf_node *n)
     const cf_tensor *x = n->in[QKV], *extra = n->in[EXTRA];
     size_t s = x->shape.dim[1], w3 = x->shape.dim[2], d = w3 / 3;
     cf_attention_args a = {
-        .groups = x->shape.dim[0], .heads = p->heads, .hw = d / p->heads, .sq = s, .sk = s,
-        .q = x->data, .k = x->data + d, .v = x->data + 2 * d,
-        .q_group = s * w3, .q_row = w3, .kv_group = s * w3, .kv_row = w3,
-        .out = n->out->data, .out_row = d, .lse = n->keep, .causal = p->causal,
+        .groups = x->shape.dim[0],
+        .heads = p->heads,
+        .hw = d / p->heads,
+        .sq = s,
+        .sk = s,
+        .q = x->data,
+        .k = x->data + d,
+        .v = x->data + 2 * d,
+        .q_group = s * w3,
+        .q_row = w3,
+        .kv_group = s * w3,
+        .kv_row = w3,
+        .out = n->out->data,
+        .out_row = d,
+        .lse = n->keep,
+        .causal = p->causal,
     };
     if (extra) {
         a.ek = extra->data;
@@ -73,8 +85,7 @@ static cf_status self_infer(cf_node *n)
                   extra->shape.dim[1] != 2 * d))
         return CF_FAIL(CF_ESHAPE, "self_attention: extra is %s, qkv is %s",
                        cf_shape_print(&t1, &extra->shape), cf_shape_print(&t2, &x->shape));
-    if (extra && p->causal)
-        return CF_FAIL(CF_EINVAL, "self_attention: causal with an extra key");
+    if (extra && p->causal) return CF_FAIL(CF_EINVAL, "self_attention: causal with an extra key");
     cf_attention_args a = self_args(n);
     return finish(n, &a);
 }
@@ -92,8 +103,11 @@ static void self_backward(const cf_node *n)
     cf_real *g = cf_grad(n, QKV), *e = n->in[EXTRA] ? cf_grad(n, EXTRA) : NULL;
     cf_attention_grads grads = {
         .dout = n->out->grad,
-        .dq = g, .dk = g ? g + d : NULL, .dv = g ? g + 2 * d : NULL,
-        .dek = e, .dev = e ? e + d : NULL,
+        .dq = g,
+        .dk = g ? g + d : NULL,
+        .dv = g ? g + 2 * d : NULL,
+        .dek = e,
+        .dev = e ? e + d : NULL,
     };
     cf_attention_backward(&a, &grads, n->scratch);
 }
@@ -116,7 +130,7 @@ cf_tensor *cf_self_attention(cf_tape *t, cf_tensor *qkv, cf_tensor *extra, size_
     return cf_apply(t, &cf_op_self_attention, in, &(param){ .heads = heads, .causal = causal });
 }
 
-/* ---- cross-attention --------------------------------------------------------------------------- */
+/* ---- cross-attention ------------------------------------------------------------------------- */
 
 enum { Q, K, V };
 
@@ -127,10 +141,21 @@ static cf_attention_args cross_args(const cf_node *n)
     size_t sk = k->shape.dim[1], d = k->shape.dim[2];
     size_t sq = q->shape.dim[q->shape.rank - 2];
     return (cf_attention_args){
-        .groups = k->shape.dim[0], .heads = p->heads, .hw = d / p->heads, .sq = sq, .sk = sk,
-        .q = q->data, .k = k->data, .v = n->in[V]->data,
-        .q_group = q->shape.rank == 3 ? sq * d : 0, .q_row = d, .kv_group = sk * d, .kv_row = d,
-        .out = n->out->data, .out_row = d, .lse = n->keep,
+        .groups = k->shape.dim[0],
+        .heads = p->heads,
+        .hw = d / p->heads,
+        .sq = sq,
+        .sk = sk,
+        .q = q->data,
+        .k = k->data,
+        .v = n->in[V]->data,
+        .q_group = q->shape.rank == 3 ? sq * d : 0,
+        .q_row = d,
+        .kv_group = sk * d,
+        .kv_row = d,
+        .out = n->out->data,
+        .out_row = d,
+        .lse = n->keep,
     };
 }
 

@@ -2,9 +2,9 @@
  *   y = residual + s (act(x) W^T + bias)
  *   x [..., in], W [out, in] (in_out: [in, out], y = act(x) W), bias? [out], y [..., out]
  *   residual?  y's size, or fewer rows, which then repeat: row r takes residual row r mod R
- *   act        identity or QuickGELU (gelu_in): the activation before the layer is recomputed, never kept
- *   s          1, or row_scale[r / rows_per_scale] (drop path, Huang et al. 2016, arXiv:1603.09382)
- *   keeps      nothing
+ *   act        identity or QuickGELU (gelu_in): the activation before the layer is recomputed,
+ *   never kept s          1, or row_scale[r / rows_per_scale] (drop path, Huang et al. 2016,
+ *   arXiv:1603.09382) keeps      nothing
  *   errors     CF_ESHAPE: sizes that do not fit; CF_EINVAL: rows_per_scale 0
  * With gelu_in or row_scale the rows pass in panels that stay in cache. */
 #include "crossframe/ops.h"
@@ -38,14 +38,15 @@ static cf_status check(const cf_node *n)
     const cf_tensor *x = n->in[X], *w = n->in[WEIGHT], *b = n->in[BIAS], *r = n->in[RESIDUAL];
     cf_shape_text t1, t2;
     if (w->shape.rank != 2)
-        return CF_FAIL(CF_ESHAPE, "linear: weight is %s, not a matrix", cf_shape_print(&t1, &w->shape));
+        return CF_FAIL(CF_ESHAPE, "linear: weight is %s, not a matrix",
+                       cf_shape_print(&t1, &w->shape));
     sizes s = sizes_of(n);
     if (x->shape.rank < 1 || cf_shape_last(&x->shape) != s.in || s.out == 0)
         return CF_FAIL(CF_ESHAPE, "linear: x is %s, weight is %s", cf_shape_print(&t1, &x->shape),
                        cf_shape_print(&t2, &w->shape));
     if (b && (b->shape.rank != 1 || b->n != s.out))
-        return CF_FAIL(CF_ESHAPE, "linear: bias is %s, weight is %s", cf_shape_print(&t1, &b->shape),
-                       cf_shape_print(&t2, &w->shape));
+        return CF_FAIL(CF_ESHAPE, "linear: bias is %s, weight is %s",
+                       cf_shape_print(&t1, &b->shape), cf_shape_print(&t2, &w->shape));
     if (r && (cf_shape_last(&r->shape) != s.out || s.residual_rows == 0 ||
               s.rows % s.residual_rows != 0))
         return CF_FAIL(CF_ESHAPE, "linear: residual is %s, y has %zu rows of %zu",
@@ -65,8 +66,8 @@ static cf_status infer(cf_node *n)
     cf_out_shape(n, shape);
     n->n_scratch_forward = o->gelu_in ? s.panel * s.in : 0;
     size_t columns = n->in[BIAS] ? cf_col_sum_scratch(s.out) : 0;
-    n->n_scratch_backward = (o->gelu_in ? s.panel * s.in : 0) +
-                            (o->row_scale ? s.panel * s.out : 0) + columns + 16;
+    n->n_scratch_backward =
+        (o->gelu_in ? s.panel * s.in : 0) + (o->row_scale ? s.panel * s.out : 0) + columns + 16;
     n->flop_forward = 2.0 * (double)s.rows * (double)s.in * (double)s.out;
     n->flop_backward =
         n->flop_forward * ((n->in[X]->needs_grad ? 1 : 0) + (n->in[WEIGHT]->needs_grad ? 1 : 0));
