@@ -93,7 +93,8 @@ void cf_adamw_free(cf_adamw *o)
 }
 
 /* The numbers of one step and group, each computed in double and rounded once. In float a decay
- * below 3e-8 is thereby none (1 - lr wd rounds to 1), as in the published program. */
+ * lr wd below 3e-8 is thereby none, since 1 - lr wd rounds to 1: so it is for old tensors at the
+ * published 8e-6 and 0.001, as in any float program that multiplies by it. */
 typedef struct {
     cf_real keep;            /* 1 - lr wd */
     cf_real beta1, beta2;    /* and what they leave: */
