@@ -171,19 +171,23 @@ CF_KERNEL static void forward_job(const cf_attention_args *a, size_t g, size_t h
     }
 }
 
-/* From recomputed scores s and dp = dO V^T to probabilities (s) and d(scores) scaled (dp). */
-CF_INLINE void backward_row(cf_real *restrict s, cf_real *restrict dp, cf_real lse,
-                            const cf_real *out, const cf_real *dout, size_t hw, size_t seen,
+/* From recomputed scores s and dp = dO V^T to probabilities (s) and d(scores) scaled (dp). The mean
+ * of dp is taken over these very dp (not as out . dout, equal in exact arithmetic): so d(scores) of
+ * a row sums to zero to rounding, and no multiple of the keys' mean leaks into the query's
+ * gradient. */
+CF_INLINE void backward_row(cf_real *restrict s, cf_real *restrict dp, cf_real lse, size_t seen,
                             size_t np, cf_real factor)
 {
-    cf_real dot = 0;
-#pragma omp simd reduction(+ : dot)
-    for (size_t c = 0; c < hw; c++) dot += out[c] * dout[c];
-#pragma omp simd
+    double sum = 0, mass = 0;
+#pragma omp simd reduction(+ : sum, mass)
     for (size_t j = 0; j < seen; j++) {
         s[j] = cf_fast_exp(s[j] - lse);
-        dp[j] = s[j] * (dp[j] - dot) * factor;
+        mass += (double)s[j];
+        sum += (double)s[j] * (double)dp[j];
     }
+    cf_real mean = (cf_real)(sum / mass);
+#pragma omp simd
+    for (size_t j = 0; j < seen; j++) dp[j] = s[j] * (dp[j] - mean) * factor;
     for (size_t j = seen; j < np; j++) s[j] = dp[j] = 0;
 }
 
@@ -220,8 +224,8 @@ CF_KERNEL static void backward_job(const cf_attention_args *a, const cf_attentio
         small_gemm(rows, np, hw, q, a->q_row, 1, m.kt, np, m.s, np, false);
         small_gemm(rows, np, hw, dout, a->out_row, 1, m.vt, np, m.dp, np, false);
         for (size_t i = 0; i < rows; i++)
-            backward_row(m.s + i * np, m.dp + i * np, lse[at + i], a->out + out_at + i * a->out_row,
-                         dout + i * a->out_row, hw, seen_keys(a, at + i), np, factor);
+            backward_row(m.s + i * np, m.dp + i * np, lse[at + i], seen_keys(a, at + i), np,
+                         factor);
         if (dq)
             small_gemm(rows, hw, keys, m.dp, np, 1, m.kr, hw, dq + at * a->q_row, a->q_row, true);
         small_gemm(keys, hw, rows, m.dp, 1, np, q, a->q_row, m.dk, hw, true);
