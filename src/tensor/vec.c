@@ -1,7 +1,7 @@
 /* Flat vectors: zero, copy, add, scale, sum of squares; column sums; row softmax. */
 #include "kernel.h"
 
-/* ---- flat memory ------------------------------------------------------------------------------- */
+/* ---- flat memory -------------------------------------------------------------------------- */
 
 #define BLOCK ((size_t)8192)
 #define N_BLOCKS(n) (((n) + BLOCK - 1) / BLOCK)
@@ -74,7 +74,7 @@ double cf_vec_sum_squares(const cf_real *x, size_t n)
     return sum;
 }
 
-/* ---- column sums ------------------------------------------------------------------------------- */
+/* ---- column sums -------------------------------------------------------------------------- */
 
 /* The matrix is cut into stripes of columns and these into row parts; one task is one part of one
  * stripe. How it is cut depends on the sizes alone, never on the number of threads. */
@@ -142,7 +142,7 @@ void cf_col_sum(cf_real *sum, const cf_real *x, size_t rows, size_t n, size_t ld
     }
 }
 
-/* ---- softmax ----------------------------------------------------------------------------------- */
+/* ---- softmax ------------------------------------------------------------------------------ */
 
 CF_KERNEL static void softmax_rows(cf_real *y, const cf_real *x, size_t rows, size_t n)
 {

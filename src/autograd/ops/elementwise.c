@@ -1,8 +1,8 @@
 /* Element by element: add, mul (with broadcasting), scale, exp, quick_gelu.
  *
- * Broadcasting: b has a's shape, or a trailing part of it (leading 1s dropped), or one element. So a is
- * [rows, cols] and b [cols] on flat memory, cols = b's count; the gradient of b sums over the rows.
- * Loops run over tiles: some rows of some columns, one thread each. */
+ * Broadcasting: b has a's shape, or a trailing part of it (leading 1s dropped), or one element. So
+ * a is [rows, cols] and b [cols] on flat memory, cols = b's count; the gradient of b sums over the
+ * rows. Loops run over tiles: some rows of some columns, one thread each. */
 #include "ops_internal.h"
 
 #define TILE ((size_t)4096)

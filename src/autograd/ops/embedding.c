@@ -3,8 +3,8 @@
  *   table [rows, w]; index: `count` row numbers, borrowed for the step; y [count, w]
  *   keeps  nothing
  *   errors CF_ESHAPE: table is not [rows, w].  CF_EINVAL: an index outside the table
- * Backward gives each thread a stripe of columns: a row that occurs twice is added to in index order,
- * whatever the number of threads. */
+ * Backward gives each thread a stripe of columns: a row that occurs twice is added to in index
+ * order, whatever the number of threads. */
 #include "ops_internal.h"
 
 typedef struct {

@@ -1,9 +1,9 @@
 /* Matrix product over the last two axes.
  *   y_i = op(a_i) op(b_i), op(x) = x^T where its flag is set
- *   a [..., m, k] ([..., k, m] with ta); b [..., k, n] ([..., n, k] with tb), or without leading axes and
- *   then shared by all i; y [..., m, n]
- *   da_i = dy_i op(b_i)^T, db_i = op(a_i)^T dy_i, each transposed where its flag is set; a shared b sums
- *   db over i, in order
+ *   a [..., m, k] ([..., k, m] with ta); b [..., k, n] ([..., n, k] with tb), or without leading
+ *   axes and then shared by all i; y [..., m, n]
+ *   da_i = dy_i op(b_i)^T, db_i = op(a_i)^T dy_i, each transposed where its flag is set; a shared b
+ *   sums db over i, in order
  *   keeps  nothing
  *   errors CF_ESHAPE: fewer than two axes, inner or leading sizes that differ, an empty input */
 #include "ops_internal.h"

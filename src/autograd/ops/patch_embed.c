@@ -5,9 +5,9 @@
  *   keeps  nothing: backward cuts the patches again
  *   errors CF_ESHAPE: sizes that do not fit, S not a multiple of p
  *   source Dosovitskiy et al. 2021, arXiv:2010.11929, eq. 1
- * Frames go through scratch a panel at a time. A panel row of zeros stands before each frame's patches,
- * in the place of the class row: so one product covers all rows of several frames, y and dy are used
- * where they lie, and the class row adds nothing to dW. */
+ * Frames go through scratch a panel at a time. A panel row of zeros stands before each frame's
+ * patches, in the place of the class row: so one product covers all rows of several frames, y and
+ * dy are used where they lie, and the class row adds nothing to dW. */
 #include "ops_internal.h"
 
 #define PANEL_BYTES ((size_t)8 << 20)

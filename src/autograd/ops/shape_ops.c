@@ -1,5 +1,5 @@
-/* Rearranging: reshape and rows are views (no memory, no backward: the gradient lies inside the base's);
- * transpose, slice and concat copy. */
+/* Rearranging: reshape and rows are views (no memory, no backward: the gradient lies inside the
+ * base's); transpose, slice and concat copy. */
 #include "ops_internal.h"
 
 /* ---- reshape -----------------------------------------------------------------------------------
