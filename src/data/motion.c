@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 16 << 20, SHAPES_PER_KIND = 400, MERGES_MAX = 4000 };
+enum { BLOCK_BYTES = 16 << 20, SHAPES_PER_KIND = 100, MERGES_MAX = 4000 };
 enum { STREAM_TRAIN, STREAM_TEST, STREAM_STILLS, STREAM_STILLS_TEST };
 static const float frames_per_second = 8;
 

@@ -184,6 +184,7 @@ cf_status motion_bank_draw(motion_bank *out, uint64_t seed, size_t per_kind)
     b.pictures.height = b.pictures.width = MOTION_EDGE;
     CF_GO(cf_alloc(&b.pictures.pixels, b.pictures.n, MOTION_EDGE * MOTION_EDGE));
     CF_GO(cf_alloc(&b.pictures.labels, b.pictures.n, 1));
+#pragma omp parallel for
     for (size_t i = 0; i < b.pictures.n; i++) {
         cf_rng r = cf_rng_make(seed, CF_RNG_MOTION, UINT32_MAX - 1, i);
         b.pictures.labels[i] = (uint8_t)(i % CF_MOTION_KINDS);

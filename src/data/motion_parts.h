@@ -98,8 +98,8 @@ void motion_page_text(motion_page *page, size_t x, size_t y, size_t scale, uint3
 void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom,
                          const cf_picture *picture);
 
-/* One row a test video: its frames, its label and each run's answer. scores [n_runs]; those with n
- * = 0 are left out. */
+/* One row a test video: its frames, its label and the answer of each run that has scores
+ * [n_runs]. */
 cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_motion_run *runs,
                              const motion_scores *scores, size_t n_runs, size_t rows);
 /* Loss and top-1 over steps of every run with a log. */

@@ -98,7 +98,7 @@ size_t cf_motion_caption_text(char out[CF_MOTION_TEXT_MAX], cf_motion_set set, s
     case CF_MOTION_FAMILY_PLACE:
         snprintf(out, CF_MOTION_TEXT_MAX, "%s%s %s", k[0], k[1], places[variant]);
         break;
-    case CF_MOTION_FAMILY_LOOK: /* the adjectives begin with consonants: "a", or nothing for a plural */
+    case CF_MOTION_FAMILY_LOOK: /* adjectives begin with consonants */
         snprintf(out, CF_MOTION_TEXT_MAX, "%s%s %s", *k[0] ? "a " : "", looks[variant], k[1]);
         break;
     default: cf_motion_class_text(out, set, caption);
