@@ -90,6 +90,15 @@ static void print_parts(const cf_st_file *f)
     printf("%-16s %8zu %14zu\n", "model", all_tensors, all_numbers);
 }
 
+/* `s` cut to fit, without the control characters with which a file could steer a terminal. */
+static const char *shown(char out[121], const char *s)
+{
+    size_t n = strnlen(s, 120);
+    for (size_t i = 0; i < n; i++) out[i] = (unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i];
+    out[n] = 0;
+    return out;
+}
+
 /* A value of one short line as it is; of anything longer how long it is. */
 static void print_metadata(const cf_st_file *f)
 {
@@ -98,10 +107,11 @@ static void print_metadata(const cf_st_file *f)
         const char *key, *value;
         cf_st_metadata_at(&key, &value, f, i);
         size_t n = strlen(value);
+        char name[121], text[121];
         if (n <= 100 && !strchr(value, '\n'))
-            printf("  %-20s %s\n", key, value);
+            printf("  %-20s %s\n", shown(name, key), shown(text, value));
         else
-            printf("  %-20s %zu bytes (--metadata %s shows them)\n", key, n, key);
+            printf("  %-20s %zu bytes (--metadata %s shows them)\n", shown(name, key), n, name);
     }
 }
 
@@ -138,13 +148,13 @@ static numbers measure(const float *value, size_t n)
 
 static cf_status print_tensor(const cf_st_file *f, const cf_st_tensor *t)
 {
-    char shape[200] = "[";
+    char name[121], shape[200] = "[";
     for (size_t i = 0, at = 1; i < t->rank; i++)
         at += (size_t)snprintf(shape + at, sizeof shape - at, "%s%zu", i > 0 ? ", " : "",
                                t->shape[i]);
     strcat(shape, "]");
     if (t->dtype > CF_ST_F64) {
-        printf("%-60s %-4s %s\n", t->name, cf_st_dtype_name(t->dtype), shape);
+        printf("%-60s %-4s %s\n", shown(name, t->name), cf_st_dtype_name(t->dtype), shape);
         return CF_OK;
     }
     float *copy = NULL;
@@ -156,7 +166,7 @@ static cf_status print_tensor(const cf_st_file *f, const cf_st_tensor *t)
         value = copy;
     }
     numbers r = measure(value, t->n);
-    printf("%-60s %-4s %-16s %11.4g %11.4g %11.4g %11.4g %6zu\n", t->name,
+    printf("%-60s %-4s %-16s %11.4g %11.4g %11.4g %11.4g %6zu\n", shown(name, t->name),
            cf_st_dtype_name(t->dtype), shape, r.mean, r.std, r.least, r.most, r.odd);
 done:
     cf_free(copy);
