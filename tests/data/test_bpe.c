@@ -6,6 +6,8 @@
 #include "crossframe/data.h"
 #include "crossframe/motion.h"
 
+static char *folder;
+
 static char *learn(const char *const *texts, size_t n, size_t most)
 {
     char *merges = NULL;
@@ -47,7 +49,7 @@ static void stops_when_all_words_are_whole(void **state)
 static void captions_become_one_token_a_word(void **state)
 {
     (void)state;
-    char text[256][CF_MOTION_TEXT_MAX], *folder = test_folder_new();
+    char text[256][CF_MOTION_TEXT_MAX];
     const char *texts[256];
     for (int set = 0; set < 2; set++) {
         size_t n = cf_motion_n_captions();
@@ -70,7 +72,6 @@ static void captions_become_one_token_a_word(void **state)
         cf_free(merges);
         cf_free(path);
     }
-    test_folder_remove(folder);
 }
 
 static void every_failed_allocation_is_clean(void **state)
@@ -95,5 +96,27 @@ static void every_failed_allocation_is_clean(void **state)
     assert_true(failures > 10);
 }
 
-TESTS(TEST(textbook), TEST(stops_when_all_words_are_whole), TEST(captions_become_one_token_a_word),
-      TEST(every_failed_allocation_is_clean))
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = test_folder_new();
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    test_folder_remove(folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(textbook),
+        TEST(stops_when_all_words_are_whole),
+        TEST(captions_become_one_token_a_word),
+        TEST(every_failed_allocation_is_clean),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder) != 0;
+}
