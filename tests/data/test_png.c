@@ -4,6 +4,7 @@
 #include "crossframe/data.h"
 
 #include <png.h>
+#include <sys/resource.h>
 
 static uint8_t pixels[61 * 47 * 3];
 
@@ -220,6 +221,25 @@ static void false_sizes_do_not_become_memory(void **state)
     assert_true(cf_memory_stats_get().bytes_peak < 1 << 20);
 }
 
+/* A chunk that claims gigabytes of text, in a file of some bytes. */
+static void a_false_length_does_not_become_memory(void **state)
+{
+    (void)state;
+    static file f;
+    cf_picture p = { 0 };
+    struct rusage before, after;
+    make(&f, PNG_COLOR_TYPE_RGB, 8, PNG_INTERLACE_NONE, false);
+    getrusage(RUSAGE_SELF, &before);
+    static const char *const names[] = { "tEXt", "iTXt", "zTXt", "iCCP", "eXIf", "sPLT", "abCd" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        png_save_uint_32(f.bytes + 33, 0x60000000);
+        memcpy(f.bytes + 37, names[i], 4);
+        assert_fails(cf_png_decode(&p, f.bytes, f.n, "it"), CF_EFORMAT, "it: ");
+    }
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 1 << 16); /* KiB */
+}
+
 static void the_encoder_refuses(void **state)
 {
     (void)state;
@@ -275,7 +295,8 @@ static void a_written_file_is_read(void **state)
     test_folder_remove(folder);
 }
 
-TESTS(TEST(false_sizes_do_not_become_memory), TEST(what_is_encoded_is_decoded),
-      TEST(every_colour_type_and_depth_is_read), TEST(sixteen_bits_are_rounded),
-      TEST(cut_data_is_an_error), TEST(damaged_data_is_an_error), TEST(the_encoder_refuses),
-      TEST(no_memory_is_an_error_and_no_leak), TEST(a_written_file_is_read))
+TESTS(TEST(false_sizes_do_not_become_memory), TEST(a_false_length_does_not_become_memory),
+      TEST(what_is_encoded_is_decoded), TEST(every_colour_type_and_depth_is_read),
+      TEST(sixteen_bits_are_rounded), TEST(cut_data_is_an_error), TEST(damaged_data_is_an_error),
+      TEST(the_encoder_refuses), TEST(no_memory_is_an_error_and_no_leak),
+      TEST(a_written_file_is_read))
