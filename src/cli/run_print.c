@@ -1,0 +1,173 @@
+/* Progress of train and test on stderr: on a terminal one live line, otherwise one line each
+ * PRINT_FREQ micro-batches (tests: each tenth), so that a log file stays readable. */
+#include "run_print.h"
+
+#include "cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_to_stop(int signal)
+{
+    (void)signal;
+    stop_asked = 1;
+}
+
+static void install_signals(void)
+{
+    /* SA_RESETHAND: the second signal kills. */
+    struct sigaction stop = { .sa_handler = ask_to_stop,
+                              .sa_flags = (int)SA_RESETHAND | SA_RESTART };
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    sigemptyset(&stop.sa_mask);
+    sigemptyset(&ignore.sa_mask);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static void end_live(run_printer *p)
+{
+    if (p->live) fprintf(stderr, "\r\033[K");
+    p->live = false;
+}
+
+static void print_line(run_printer *p, const char *line)
+{
+    if (!p->terminal) {
+        fprintf(stderr, "%s\n", line);
+        return;
+    }
+    fprintf(stderr, "\r\033[K%s", line);
+    fflush(stderr);
+    p->live = true;
+}
+
+static const char *print_time(char out[32], double seconds)
+{
+    long s = isfinite(seconds) && seconds > 0 ? lround(seconds) : 0;
+    if (s >= 3600)
+        snprintf(out, 32, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(out, 32, "%ld min %02ld s", s / 60, s % 60);
+    else
+        snprintf(out, 32, "%ld s", s);
+    return out;
+}
+
+/* ---- callbacks ------------------------------------------------------------------------------- */
+
+static void print_model(const cf_run_plan *p)
+{
+    const cf_xclip_config *m = p->model;
+    fprintf(stderr, "model    %s, %zu px in patches of %zu, %zu blocks of width %zu, %s",
+            p->config->model.arch, m->image, m->patch, m->vision_layers, m->vision_width,
+            m->video == CF_ENCODER_CCT ? "messages between frames" : "frames apart");
+    fprintf(stderr, ", MIT %zu, prompts %zu\n", m->mit_layers, m->prompt_layers);
+    fprintf(stderr, "         %.3f M numbers, %.3f M trained%s; from %s\n",
+            (double)p->parameters / 1e6, (double)p->trained / 1e6,
+            m->train_text ? ", the text side too" : "", *p->weights ? p->weights : "start values");
+    fprintf(stderr, "classes  %zu, vocabulary %s\n", p->classes, p->vocabulary);
+}
+
+static void planned(void *user, const cf_run_plan *p)
+{
+    run_printer *printer = user;
+    const cf_config *c = p->config;
+    printer->only_test = p->only_test;
+    const char *warning = cf_blas_warning();
+    print_model(p);
+    if (!p->only_test) {
+        fprintf(stderr,
+                "train    %zu videos of %d frames, %d epochs of %zu micro-batches of %d, %d a step",
+                p->train_videos, c->data.num_frames, c->train.epochs, p->micro_batches,
+                c->train.batch_size, c->train.accumulation_steps);
+        fprintf(stderr, ": %" PRId64 " steps", p->steps);
+        if (p->first_step > 0) fprintf(stderr, ", %" PRId64 " of them done", p->first_step);
+        fprintf(stderr, "\n");
+    }
+    if (p->test_videos > 0)
+        fprintf(stderr, "test     %zu videos, %zu view%s\n", p->test_videos, p->views,
+                p->views == 1  ? ""
+                : p->only_test ? "s"
+                               : "s at the end");
+    fprintf(stderr, "machine  %d threads, %s\n", cf_threads(), cf_blas_config());
+    if (warning) fprintf(stderr, "warning: %s\n", warning);
+}
+
+static void stepped(void *user, const cf_run_progress *s)
+{
+    run_printer *p = user;
+    char line[256], left[32];
+    const cf_step_record *r = &s->record;
+    size_t interval = s->micro_batch / (size_t)p->print_freq;
+    bool first = r->step == 0 || s->micro_batch <= (size_t)p->print_freq / 8;
+    double now = cf_seconds();
+    if (p->terminal ? now - p->last_s < 0.2 : interval == p->interval && !(first && r->step == 0))
+        return;
+    p->interval = interval;
+    p->last_s = now;
+    snprintf(line, sizeof line,
+             "epoch %d  step %" PRId64 "/%" PRId64
+             "  loss %.4f  lr %.3g  grad %.3g  %.1f videos/s%s  left %s",
+             r->epoch, r->step + 1, s->steps, r->loss, r->lr, r->grad_norm, r->videos_per_second,
+             r->data_seconds > 0.1 * r->seconds ? " (waits for data)" : "",
+             print_time(left, s->seconds_left));
+    print_line(p, line);
+}
+
+static void testing(void *user, size_t done, size_t videos)
+{
+    run_printer *p = user;
+    char line[96];
+    int64_t tenth = (int64_t)(10 * done / videos);
+    double now = cf_seconds();
+    if (done == videos) {
+        p->tested = 0;
+        return;
+    }
+    if (p->terminal ? now - p->last_s < 0.2 : !p->only_test || tenth == p->tested) return;
+    p->tested = tenth;
+    p->last_s = now;
+    snprintf(line, sizeof line, "testing: %zu of %zu videos", done, videos);
+    print_line(p, line);
+}
+
+static void tested(void *user, const cf_eval_record *r, double best_top1)
+{
+    end_live(user);
+    fprintf(stderr,
+            "epoch %d  top-1 %.2f %%  top-5 %.2f %%  (%" PRId64
+            " videos, %d view%s; best %.2f %%)\n",
+            r->epoch, r->top1, r->top5, r->videos, r->views, r->views == 1 ? "" : "s", best_top1);
+}
+
+cf_run_options run_printer_options(run_printer *p, const cf_config *c)
+{
+    *p = (run_printer){ .terminal = isatty(STDERR_FILENO) == 1,
+                        .print_freq = c->print_freq,
+                        .interval = (size_t)-1 };
+    install_signals();
+    return (cf_run_options){ .user = p,
+                             .planned = planned,
+                             .stepped = stepped,
+                             .testing = testing,
+                             .tested = tested,
+                             .stop = &stop_asked };
+}
+
+int run_finished(run_printer *p, cf_status status)
+{
+    end_live(p);
+    if (status == CF_OK) return 0;
+    int failed = cli_failed();
+    return status == CF_EINTERRUPTED ? 130 : failed;
+}

@@ -1,0 +1,23 @@
+/* What train and test print to stderr: the plan, progress, results; and Ctrl-C. */
+#ifndef CROSSFRAME_CLI_RUN_PRINT_H
+#define CROSSFRAME_CLI_RUN_PRINT_H
+
+#include "crossframe/train.h"
+
+typedef struct {
+    bool terminal;   /* one live line instead of one line an interval */
+    bool live;       /* the live line is on the screen */
+    int print_freq;  /* micro-batches */
+    size_t interval; /* last one printed */
+    int64_t tested;  /* tenths of the test told */
+    double last_s;   /* when the live line was drawn */
+    bool only_test;
+} run_printer;
+
+/* The options of a run that prints through *p and stops at Ctrl-C, which this installs: the first
+ * one asks, the second one kills. A full file system or file size limit becomes an error line. */
+cf_run_options run_printer_options(run_printer *p, const cf_config *c);
+/* Exit status of a run that ended so: 0, 1 after the error line, 130 when it was stopped. */
+int run_finished(run_printer *p, cf_status status);
+
+#endif

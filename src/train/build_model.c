@@ -1,0 +1,247 @@
+/* From configuration and weights to the model and its tokenizer.
+ *
+ * Sizes come from the weights' shapes where there are weights: a key that was given must agree with
+ * them, one that was not takes their value, so that OUTPUT/config.yaml tells what ran. Of a plain
+ * CLIP the shapes say nothing about X-CLIP's own parts, and the configuration decides those.
+ * Without weights MODEL.ARCH decides, by name or as custom with its keys, the vocabulary's size
+ * coming from the tokenizer.
+ * The vocabulary is MODEL.BPE, or the first of bpe_simple_vocab_16e6.txt.gz and merges.txt (CLIP's
+ * own name and the one that `crossframe motion` writes) beside the weights, then beside the
+ * data. */
+#include "train/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *cf_config_origin(const cf_config *c, const char *key)
+{
+    size_t index;
+    CF_ASSERT(cf_config_find(&index, key) != NULL);
+    return c->origin[index] ? c->origin[index] : "default";
+}
+
+bool cf_config_given(const cf_config *c, const char *key)
+{
+    size_t index;
+    CF_ASSERT(cf_config_find(&index, key) != NULL);
+    return c->origin[index] != NULL;
+}
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+static const char *const named[] = { "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" };
+
+static bool same_clip(const cf_xclip_config *a, const cf_xclip_config *b)
+{
+    return a->image == b->image && a->patch == b->patch && a->vision_width == b->vision_width &&
+           a->vision_layers == b->vision_layers && a->embed == b->embed &&
+           a->text_width == b->text_width && a->text_layers == b->text_layers &&
+           a->context == b->context && a->vocabulary == b->vocabulary;
+}
+
+static cf_status contradicts(const cf_config *c, const char *key, const char *path, const char *has)
+{
+    size_t index;
+    char *value;
+    CF_ASSERT(cf_config_find(&index, key) != NULL);
+    CF_TRY(cf_config_get(&value, c, index));
+    cf_status status =
+        CF_FAIL(CF_EINVAL, "configuration: %s %s contradicts the weights: %s has %s (%s)", key,
+                value, path, has, cf_config_origin(c, key));
+    cf_free(value);
+    return status;
+}
+
+/* *field becomes what the weights say, unless the key says otherwise. 0 in a size's key: not
+ * given. */
+static cf_status decide(cf_config *c, const char *key, int *field, size_t value, const char *path)
+{
+    char has[32];
+    snprintf(has, sizeof has, "%zu", value);
+    if (cf_config_given(c, key) && (size_t)*field != value) return contradicts(c, key, path, has);
+    *field = (int)value;
+    return CF_OK;
+}
+
+/* MODEL.ARCH and its sizes against the file's. */
+static cf_status decide_arch(cf_config *c, const cf_xclip_config *sizes, const char *path)
+{
+    const struct {
+        const char *key;
+        int *field;
+        size_t value;
+    } custom[] = {
+        { "MODEL.PATCH_SIZE", &c->model.patch_size, sizes->patch },
+        { "MODEL.VISION_WIDTH", &c->model.vision_width, sizes->vision_width },
+        { "MODEL.VISION_LAYERS", &c->model.vision_layers, sizes->vision_layers },
+        { "MODEL.EMBED_DIM", &c->model.embed_dim, sizes->embed },
+        { "MODEL.TEXT_WIDTH", &c->model.text_width, sizes->text_width },
+        { "MODEL.TEXT_LAYERS", &c->model.text_layers, sizes->text_layers },
+        { "MODEL.CONTEXT_LENGTH", &c->model.context_length, sizes->context },
+    };
+    const char *arch = "custom";
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        cf_xclip_config published;
+        CF_TRY(cf_xclip_config_named(&published, named[i]));
+        if (same_clip(sizes, &published)) arch = named[i];
+    }
+    bool custom_asked = strcmp(c->model.arch, "custom") == 0;
+    if (cf_config_given(c, "MODEL.ARCH") && !custom_asked && strcmp(c->model.arch, arch) != 0)
+        return contradicts(c, "MODEL.ARCH", path, strcmp(arch, "custom") ? arch : "other sizes");
+    if (!custom_asked) CF_TRY(cf_config_set_plain(c, "MODEL.ARCH", arch, NULL));
+    if (strcmp(c->model.arch, "custom") != 0) return CF_OK;
+    for (size_t i = 0; i < sizeof custom / sizeof *custom; i++) {
+        char has[32];
+        snprintf(has, sizeof has, "%zu", custom[i].value);
+        if (*custom[i].field != 0 && (size_t)*custom[i].field != custom[i].value)
+            return contradicts(c, custom[i].key, path, has);
+        *custom[i].field = (int)custom[i].value;
+    }
+    return CF_OK;
+}
+
+/* The parts beside CLIP, where the file has any of them. */
+static cf_status decide_parts(cf_config *c, const cf_xclip_config *sizes, const char *path)
+{
+    bool messages = sizes->video == CF_ENCODER_CCT;
+    cf_config_video video = messages ? CF_VIDEO_CCT : CF_VIDEO_MEAN;
+    if (c->model.video != video && cf_config_given(c, "MODEL.VIDEO"))
+        return contradicts(c, "MODEL.VIDEO", path,
+                           messages ? "messages between frames" : "no messages between frames");
+    c->model.video = video;
+    CF_TRY(decide(c, "MODEL.MIT_LAYERS", &c->model.mit_layers, sizes->mit_layers, path));
+    bool prompts = sizes->prompt_layers > 0;
+    if ((c->model.prompt == CF_PROMPT_VIDEO) != prompts) {
+        bool off =
+            !prompts && c->model.prompt_layers == 0; /* written as 0 layers instead of none */
+        if (cf_config_given(c, "MODEL.PROMPT") && !off)
+            return contradicts(c, "MODEL.PROMPT", path, prompts ? "prompts" : "no prompts");
+        c->model.prompt = prompts ? CF_PROMPT_VIDEO : CF_PROMPT_NONE;
+    }
+    if (prompts)
+        CF_TRY(
+            decide(c, "MODEL.PROMPT_LAYERS", &c->model.prompt_layers, sizes->prompt_layers, path));
+    return CF_OK;
+}
+
+static cf_status sizes_from_arch(cf_xclip_config *out, const cf_config *c, size_t vocabulary)
+{
+    if (strcmp(c->model.arch, "custom") != 0) return cf_xclip_config_named(out, c->model.arch);
+    *out = (cf_xclip_config){
+        .image = (size_t)c->data.input_size,
+        .patch = (size_t)c->model.patch_size,
+        .vision_width = (size_t)c->model.vision_width,
+        .vision_layers = (size_t)c->model.vision_layers,
+        .embed = (size_t)c->model.embed_dim,
+        .text_width = (size_t)c->model.text_width,
+        .text_layers = (size_t)c->model.text_layers,
+        .context = c->model.context_length > 0 ? (size_t)c->model.context_length : 77,
+        .vocabulary = vocabulary,
+    };
+    return CF_OK;
+}
+
+cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *weights,
+                          size_t vocabulary)
+{
+    cf_xclip_config m;
+    if (c->model.fix_visual)
+        return CF_FAIL(CF_EUNSUPPORTED,
+                       "configuration: MODEL.FIX_VISUAL True is not implemented yet (%s)",
+                       cf_config_origin(c, "MODEL.FIX_VISUAL"));
+    if (weights) {
+        const char *path = cf_st_path(weights);
+        CF_TRY(cf_xclip_config_from_file(&m, weights));
+        CF_TRY(decide_arch(c, &m, path));
+        CF_TRY(decide(c, "DATA.INPUT_SIZE", &c->data.input_size, m.image, path));
+        if (m.frames > 0) CF_TRY(decide(c, "DATA.NUM_FRAMES", &c->data.num_frames, m.frames, path));
+        if (!cf_xclip_file_is_clip(weights)) CF_TRY(decide_parts(c, &m, path));
+    } else {
+        CF_TRY(sizes_from_arch(&m, c, vocabulary));
+    }
+    m.frames = (size_t)c->data.num_frames;
+    m.video = c->model.video == CF_VIDEO_MEAN ? CF_ENCODER_MEAN : CF_ENCODER_CCT;
+    m.mit_layers = (size_t)c->model.mit_layers;
+    m.prompt_layers = c->model.prompt == CF_PROMPT_VIDEO ? (size_t)c->model.prompt_layers : 0;
+    m.prompt_alpha = c->model.prompt_alpha;
+    m.drop_path = c->model.drop_path_rate;
+    m.recompute = c->train.use_checkpoint;
+    m.train_text = !c->model.fix_text;
+    CF_TRY(cf_xclip_config_check(&m));
+    *out = m;
+    return CF_OK;
+}
+
+/* ---- vocabulary ------------------------------------------------------------------------------ */
+
+static cf_status look_in(char **found, const char *folder)
+{
+    static const char *const names[] = { "bpe_simple_vocab_16e6.txt.gz", "merges.txt" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path;
+        CF_TRY(cf_path_join(&path, folder, names[i]));
+        if (cf_file_exists(path)) {
+            *found = path;
+            return CF_OK;
+        }
+        cf_free(path);
+    }
+    return CF_OK;
+}
+
+/* *found stays NULL where there is none. */
+static cf_status look_beside(char **found, const char *path)
+{
+    char *folder;
+    if (*found || !*path) return CF_OK;
+    if (cf_is_folder(path)) return look_in(found, path);
+    CF_TRY(cf_path_folder(&folder, path));
+    cf_status status = look_in(found, folder);
+    cf_free(folder);
+    return status;
+}
+
+cf_status cf_run_open_tokenizer(cf_run *r)
+{
+    const cf_config *c = r->config;
+    if (*c->model.bpe) {
+        CF_TRY(cf_strdup(&r->vocabulary, c->model.bpe));
+    } else {
+        CF_TRY(look_beside(&r->vocabulary, r->weights));
+        CF_TRY(look_beside(&r->vocabulary, c->data.root));
+        CF_TRY(look_beside(&r->vocabulary, c->data.train_file));
+        CF_TRY(look_beside(&r->vocabulary, c->data.val_file));
+    }
+    if (!r->vocabulary)
+        return CF_FAIL(
+            CF_ENOTFOUND,
+            "no vocabulary: neither bpe_simple_vocab_16e6.txt.gz nor merges.txt lies beside "
+            "the weights or the data; set MODEL.BPE");
+    return cf_tokenizer_open(&r->tokenizer, r->vocabulary);
+}
+
+/* ---- model ----------------------------------------------------------------------------------- */
+
+cf_status cf_run_build_model(cf_run *r, const cf_st_file *file)
+{
+    cf_xclip_config m;
+    cf_load_counts counts;
+    size_t vocabulary = cf_tokenizer_vocabulary(r->tokenizer);
+    CF_TRY(cf_model_config(&m, r->config, file, vocabulary));
+    if (m.vocabulary != vocabulary)
+        return CF_FAIL(
+            CF_EINVAL,
+            "%s has %zu tokens, the model %zu: it is not the vocabulary of these weights; "
+            "set MODEL.BPE",
+            r->vocabulary, vocabulary, m.vocabulary);
+    CF_TRY(cf_xclip_new(&r->model, &m));
+    cf_params_init(cf_xclip_params(r->model), (uint64_t)r->config->seed);
+    if (!file) return CF_OK;
+    CF_TRY(cf_xclip_load(&counts, r->model, file, !r->resuming));
+    if (counts.fresh > 0)
+        cf_log(CF_LOG_INFO, "%s: a CLIP: %zu tensors loaded, %zu of X-CLIP's own parts start anew",
+               cf_st_path(file), counts.loaded, counts.fresh);
+    else
+        cf_log(CF_LOG_INFO, "%s: %zu tensors loaded", cf_st_path(file), counts.loaded);
+    return CF_OK;
+}

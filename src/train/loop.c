@@ -1,0 +1,162 @@
+/* The training loop: one optimiser step, and an epoch of them (spec of the recipe, section 7).
+ *
+ * A step is A micro-batches: each its own forward and backward with the loss divided by A,
+ * gradients adding up; then clipping, the update with the rates that lag one update behind, and the
+ * log line, whose loss is the undivided mean. Micro-batches left over at the end of an epoch are
+ * not read at all: the published program computes and then discards them (Q18), which changes no
+ * bit of what follows. A loss or gradient that is not finite ends the run before the update, so the
+ * weights of the last checkpoint stay the last good ones. From the second step on nothing is
+ * allocated: the tape's arena, the loader's slots and the tables of class tokens are all there. */
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- text features of a batch's classes ------------------------------------------------------ */
+
+static bool is_every_class(const cf_run *r, const cf_batch *b)
+{
+    if (b->n_columns != r->classes.n) return false;
+    for (size_t i = 0; i < b->n_columns; i++)
+        if (b->class_id[i] != (int32_t)i) return false;
+    return true;
+}
+
+/* Rows of `from` [K, row_bytes] in the batch's order. */
+static void gather(void *to, const void *from, size_t row_bytes, const cf_batch *b)
+{
+    for (size_t i = 0; i < b->n_columns; i++)
+        memcpy((char *)to + i * row_bytes, (const char *)from + (size_t)b->class_id[i] * row_bytes,
+               row_bytes);
+}
+
+static cf_tensor *frozen_features(cf_run *r, const cf_batch *b)
+{
+    size_t e = cf_xclip_config_get(r->model)->embed;
+    const cf_real *features = r->text.features;
+    if (!is_every_class(r, b)) {
+        cf_real *rows = cf_tape_push(r->tape, b->n_columns * e, sizeof *rows);
+        if (!rows) return NULL;
+        gather(rows, features, e * sizeof *rows, b);
+        features = rows;
+    }
+    return cf_tensor_input(r->tape, cf_shape_of(b->n_columns, e), features, false);
+}
+
+static cf_tensor *trained_features(cf_run *r, const cf_batch *b)
+{
+    const cf_classes *c = &r->classes;
+    const int32_t *tokens = c->tokens;
+    if (!is_every_class(r, b)) {
+        gather(c->gathered, c->tokens, c->context * sizeof *c->tokens, b);
+        tokens = c->gathered;
+    }
+    return cf_xclip_text(r->model, r->tape, tokens, b->n_columns);
+}
+
+/* ---- one micro-batch ------------------------------------------------------------------------- */
+
+/* Adds its gradients; *loss is undivided. t: number of the micro-batch in the run. */
+static cf_status run_micro_batch(double *loss, cf_run *r, const cf_batch *b, uint64_t t)
+{
+    cf_xclip_outputs out;
+    const cf_xclip_run mode = { .training = true, .seed = (uint64_t)r->config->seed, .step = t };
+    cf_tape_reset(r->tape);
+    cf_tensor *video =
+        cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->T, 3, b->size, b->size), b->video);
+    CF_TRY(cf_xclip_video(&out, r->model, r->tape, video, &mode, NULL, NULL));
+    bool trained = cf_xclip_config_get(r->model)->train_text;
+    cf_tensor *text = trained ? trained_features(r, b) : frozen_features(r, b);
+    CF_TRY(cf_tape_status(r->tape));
+    CF_TRY(cf_xclip_scores(&out, r->model, r->tape, text, NULL, NULL));
+    cf_tensor *target = cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->n_columns), b->target);
+    cf_tensor *mean = cf_soft_cross_entropy(r->tape, out.logits, target);
+    CF_TRY(cf_tape_status(r->tape));
+    *loss = (double)mean->data[0];
+    if (!isfinite(*loss)) return CF_OK; /* the step tells */
+    return cf_tape_backward(r->tape, mean, (cf_real)(1.0 / (double)r->accumulation));
+}
+
+/* ---- one step -------------------------------------------------------------------------------- */
+
+static cf_status not_finite(const cf_run *r, const char *what, double value)
+{
+    return CF_FAIL(
+        CF_ENUMERIC,
+        "the %s is %g at epoch %" PRId64 ", step %" PRId64 ": stopped before the update; %s%s%s",
+        what, value, r->at.epoch, r->at.step,
+        cf_file_exists(r->last_path) ? "the last checkpoint is " : "there is no checkpoint yet",
+        cf_file_exists(r->last_path) ? r->last_path : "",
+        r->config->train.clip_grad > 0 ? "" : " (a lower TRAIN.LR or TRAIN.CLIP_GRAD helps)");
+}
+
+static cf_status accumulate(double *loss, cf_run *r)
+{
+    const cf_batch *b;
+    double sum = 0;
+    for (size_t a = 0; a < r->accumulation; a++) {
+        double one;
+        uint64_t t = (uint64_t)r->at.epoch * r->micro_batches + (uint64_t)r->at.micro + a;
+        CF_TRY(cf_loader_next(&b, r->loader));
+        CF_ASSERT(b != NULL);
+        CF_TRY(run_micro_batch(&one, r, b, t));
+        if (!isfinite(one)) return not_finite(r, "loss", one);
+        sum += one;
+    }
+    *loss = sum / (double)r->accumulation;
+    return CF_OK;
+}
+
+static cf_status report_step(cf_run *r, const cf_step_record *record)
+{
+    CF_TRY(cf_run_log_step(r->log, record));
+    r->step_seconds += record->seconds;
+    r->own_steps++;
+    if (!r->options.stepped) return CF_OK;
+    const cf_run_progress progress = {
+        .record = *record,
+        .steps = r->steps,
+        .micro_batch = (size_t)r->at.micro,
+        .seconds_left = (double)(r->steps - r->at.step) * r->step_seconds / (double)r->own_steps,
+    };
+    r->options.stepped(r->options.user, &progress);
+    return CF_OK;
+}
+
+static cf_status run_step(cf_run *r)
+{
+    cf_params *params = cf_xclip_params(r->model);
+    double began = cf_seconds(), lr[2], loss;
+    CF_TRY(accumulate(&loss, r));
+    double norm = cf_grad_norm(params);
+    if (!isfinite(norm)) return not_finite(r, "gradient norm", norm);
+    cf_schedule_rates(lr, &r->schedule, r->at.previous < 0, (uint64_t)r->at.previous);
+    cf_adamw_update(r->adamw, lr, cf_clip_factor(norm, r->config->train.clip_grad));
+    cf_params_zero_grads(params);
+    r->at.micro += (int64_t)r->accumulation;
+    r->at.previous = r->at.epoch * (int64_t)r->micro_batches + r->at.micro - 1;
+    cf_step_record record = { .epoch = (int)r->at.epoch,
+                              .step = r->at.step++,
+                              .loss = loss,
+                              .lr = lr[0],
+                              .grad_norm = norm,
+                              .seconds = cf_seconds() - began,
+                              .data_seconds = cf_loader_waited_s(r->loader) };
+    double videos = (double)r->accumulation * (double)r->config->train.batch_size;
+    record.videos_per_second = record.seconds > 0 ? videos / record.seconds : 0;
+    return report_step(r, &record);
+}
+
+cf_status cf_run_epoch(cf_run *r)
+{
+    int64_t end = (int64_t)(r->micro_batches / r->accumulation * r->accumulation);
+    if (r->at.micro >= end) return CF_OK;
+    CF_TRY(cf_loader_start(r->loader, (uint32_t)r->at.epoch, (size_t)r->at.micro));
+    if (!cf_xclip_config_get(r->model)->train_text) CF_TRY(cf_run_text_features(r));
+    while (r->at.micro < end) {
+        CF_TRY(run_step(r));
+        if (cf_run_stopped(r)) return CF_FAIL(CF_EINTERRUPTED, "stopped");
+    }
+    return CF_OK;
+}

@@ -1,0 +1,112 @@
+/* Inside of a run: what the files of training share. Who does what:
+ *   build_model.c   configuration and weights -> model and tokenizer
+ *   run_classes.c   class names, their token table, their families
+ *   checkpoint.c    where a run stands <-> a file
+ *   loop.c          one optimiser step, one epoch
+ *   evaluate.c      one pass over the test set;  scores.c  its scores as HDF5
+ *   run.c           opens everything, then epoch after epoch */
+#ifndef CROSSFRAME_TRAIN_RUN_H
+#define CROSSFRAME_TRAIN_RUN_H
+
+#include "crossframe/train.h"
+
+/* The classes: row k of the token table is the text of class k. */
+typedef struct {
+    size_t n, context;
+    char **name;
+    int32_t *tokens;   /* [n, context] */
+    int32_t *gathered; /* [n, context]: rows of a batch's classes, where the text is trained */
+    bool chosen;       /* names are of DATA.LABEL_LIST, not of the pack */
+} cf_classes;
+
+/* Where a run stands, always between two optimiser steps. */
+typedef struct {
+    int64_t epoch, micro; /* next micro-batch: number `micro` of epoch `epoch` */
+    int64_t step;         /* optimiser steps done */
+    int64_t previous;     /* micro-batch of the run at which the last update was; -1: none */
+    int64_t log_evals;    /* eval lines in the log */
+    double best_top1;     /* percent; -1: never tested */
+} cf_position;
+
+struct cf_run {
+    cf_config *config;
+    cf_run_options options;
+    cf_dataset *train, *test; /* NULL: none */
+    cf_classes classes;
+    char *weights, *vocabulary; /* paths, "" = none */
+    bool resuming;              /* weights is MODEL.RESUME, not MODEL.PRETRAINED */
+    cf_tokenizer *tokenizer;
+    cf_xclip *model;
+    cf_tape *tape;
+    cf_adamw *adamw;
+    cf_loader *loader;
+    cf_text_cache text; /* features of all classes */
+    cf_run_log *log;
+    cf_schedule schedule;
+    cf_position at;
+    size_t micro_batches, accumulation; /* of an epoch; of a step */
+    int64_t steps;                      /* of the whole run */
+    char *last_path, *best_path;
+    double step_seconds; /* spent in the steps of this process */
+    int64_t own_steps;   /* steps of this process */
+};
+
+static inline size_t cf_run_views(const cf_run *r)
+{
+    return (size_t)r->config->test.num_clip * (size_t)r->config->test.num_crop;
+}
+static inline bool cf_run_stopped(const cf_run *r)
+{
+    return (r->options.stop && *r->options.stop) ||
+           (r->options.stop_after > 0 && r->at.step >= r->options.stop_after);
+}
+cf_loader_options cf_run_loader_options(const cf_run *r, bool training, size_t clips, size_t crops);
+
+/* ---- build_model.c --------------------------------------------------------------------------- */
+
+/* Where a key's value comes from, for messages; whether it was given at all. */
+const char *cf_config_origin(const cf_config *c, const char *key);
+bool cf_config_given(const cf_config *c, const char *key);
+/* r->tokenizer and r->vocabulary: MODEL.BPE, or what lies beside the weights or the data. */
+cf_status cf_run_open_tokenizer(cf_run *r);
+/* r->model with its start values or r->weights; file NULL: there are none. */
+cf_status cf_run_build_model(cf_run *r, const cf_st_file *file);
+
+/* ---- run_classes.c --------------------------------------------------------------------------- */
+
+/* Names from DATA.LABEL_LIST or the pack, held against NUM_CLASSES and both datasets. */
+cf_status cf_run_read_classes(cf_run *r);
+cf_status cf_run_tokenize_classes(cf_run *r); /* needs tokenizer and model */
+void cf_classes_fini(cf_classes *c);
+
+/* ---- checkpoint.c ---------------------------------------------------------------------------- */
+
+bool cf_checkpoint_has_optimizer(const cf_st_file *f);
+/* Takes over what the checkpoint's run had and this configuration says otherwise; logs each. */
+cf_status cf_checkpoint_adopt(cf_config *c, const cf_st_file *f);
+/* Moments and position; r->adamw, micro_batches and accumulation are set. */
+cf_status cf_checkpoint_read(cf_run *r, const cf_st_file *f);
+/* full: with the optimiser's state. */
+cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
+
+/* ---- loop.c, evaluate.c, scores.c ------------------------------------------------------------ */
+
+/* From r->at to the end of its epoch; CF_EINTERRUPTED after the step in which it was asked to
+ * stop. */
+cf_status cf_run_epoch(cf_run *r);
+
+typedef struct {
+    size_t n, views, K;
+    float *logits, *scores; /* [n, views, K], [n, K] */
+} cf_scores;
+cf_status cf_scores_new(cf_scores *out, size_t n, size_t views, size_t K);
+cf_status cf_scores_write(const cf_scores *s, const cf_dataset *d, const char *path);
+void cf_scores_fini(cf_scores *s);
+
+/* Frozen or just computed features of all classes, in r->text. */
+cf_status cf_run_text_features(cf_run *r);
+/* scores may be NULL. */
+cf_status cf_run_evaluate(cf_eval_record *out, cf_run *r, size_t clips, size_t crops,
+                          cf_scores *scores);
+
+#endif
