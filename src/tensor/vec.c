@@ -91,8 +91,8 @@ static size_t row_parts_max(size_t n)
 
 size_t cf_col_sum_scratch(size_t n)
 {
-    size_t parts = row_parts_max(n);
-    return parts == 1 ? 0 : parts * n * (sizeof(double) / sizeof(cf_real));
+    size_t parts = row_parts_max(n); /* of doubles, whose alignment scratch need not have */
+    return parts == 1 ? 0 : (parts * n + 1) * (sizeof(double) / sizeof(cf_real));
 }
 
 CF_KERNEL static void sum_stripe(double *sum, const cf_real *x, size_t rows, size_t n, size_t ld)
@@ -122,7 +122,8 @@ void cf_col_sum(cf_real *sum, const cf_real *x, size_t rows, size_t n, size_t ld
     size_t stripes = col_stripes(n), parts = (rows + 2 * ROW_BLOCK - 1) / (2 * ROW_BLOCK);
     if (parts > row_parts_max(n)) parts = row_parts_max(n);
     if (rows == 0 || n == 0) return;
-    double *partial = (double *)(void *)scratch; /* [parts, n]; unused with one part */
+    size_t past = (uintptr_t)scratch % sizeof(double) / sizeof(cf_real);
+    double *partial = (double *)(void *)(scratch + past); /* [parts, n]; unused with one part */
 #pragma omp parallel for schedule(static) if (rows * n >= CF_PARALLEL_MIN)
     for (size_t task = 0; task < stripes * parts; task++) {
         size_t part = task / stripes, column = task % stripes * STRIPE;

@@ -1,0 +1,125 @@
+/* Matrix products against three loops in double: odd sizes, transposes, strides, alpha and beta. */
+#include "reference.h"
+
+typedef struct {
+    bool ta, tb;
+    size_t m, n, k, lda, ldb, ldc;
+    cf_real alpha, beta;
+} product;
+
+static void naive(cf_real *c, const cf_real *a, const cf_real *b, const product *p)
+{
+    for (size_t i = 0; i < p->m; i++)
+        for (size_t j = 0; j < p->n; j++) {
+            double sum = 0;
+            for (size_t l = 0; l < p->k; l++)
+                sum += (double)(p->ta ? a[l * p->lda + i] : a[i * p->lda + l]) *
+                       (double)(p->tb ? b[j * p->ldb + l] : b[l * p->ldb + j]);
+            cf_real *to = c + i * p->ldc + j;
+            *to = (cf_real)((double)p->alpha * sum +
+                            (p->beta != 0 ? (double)p->beta * (double)*to : 0));
+        }
+}
+
+static product product_of(size_t m, size_t n, size_t k, bool ta, bool tb, size_t pad)
+{
+    return (product){ .ta = ta,
+                      .tb = tb,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .lda = (ta ? m : k) + pad,
+                      .ldb = (tb ? k : n) + 2 * pad,
+                      .ldc = n + pad,
+                      .alpha = 1 };
+}
+
+static void check_product(product p)
+{
+    size_t n_a = (p.ta ? p.k : p.m) * p.lda, n_b = (p.tb ? p.n : p.k) * p.ldb, n_c = p.m * p.ldc;
+    cf_real *a = values(n_a, 0, 1), *b = values(n_b, 0, 1), *got = values(n_c, 0, 1);
+    /* beta 0 means that C is not read, whatever is in it. */
+    if (p.beta == 0) got[0] = (cf_real)NAN;
+    cf_real *expected = copy_of(got, n_c);
+    naive(expected, a, b, &p);
+    cf_gemm(p.ta, p.tb, p.m, p.n, p.k, p.alpha, a, p.lda, b, p.ldb, p.beta, got, p.ldc);
+    assert_all_near(got, expected, n_c, TOLERANCE(2e-7, 4e-16) * (double)(p.k + 4));
+    cf_free(a);
+    cf_free(b);
+    cf_free(got);
+    cf_free(expected);
+}
+
+static void odd_sizes(void **state)
+{
+    (void)state;
+    static const size_t size[] = { 1, 2, 3, 5, 17, 33, 65 };
+    enum { N = sizeof size / sizeof *size };
+    for (size_t i = 0; i < N * N * N; i++)
+        for (int flags = 0; flags < 4; flags++)
+            check_product(product_of(size[i % N], size[i / N % N], size[i / N / N],
+                                     (flags & 1) != 0, (flags & 2) != 0, 0));
+}
+
+static void strides_alpha_beta(void **state)
+{
+    (void)state;
+    for (int flags = 0; flags < 4; flags++)
+        for (size_t pad = 0; pad < 3; pad++) {
+            product p = product_of(13, 7, 19, (flags & 1) != 0, (flags & 2) != 0, pad);
+            p.alpha = (cf_real)0.75;
+            p.beta = 1;
+            check_product(p);
+            p.beta = (cf_real)-0.5;
+            check_product(p);
+        }
+}
+
+static void large_enough_for_all_threads(void **state)
+{
+    (void)state;
+    check_product(product_of(301, 257, 129, false, true, 0));
+    check_product(product_of(67, 131, 1001, true, false, 5));
+}
+
+static void nothing_to_multiply(void **state)
+{
+    (void)state;
+    cf_real c = 3;
+    cf_gemm(false, false, 0, 4, 4, 1, NULL, 4, NULL, 4, 0, &c, 4);
+    cf_gemm(false, false, 4, 0, 4, 1, NULL, 4, NULL, 4, 0, &c, 4);
+    cf_gemm_batch(0, false, false, 1, 1, 1, 1, NULL, 1, 1, NULL, 1, 1, 0, &c, 1, 1);
+    assert_true(c == 3);
+}
+
+static void check_batch(size_t batch, product p, size_t shared_b)
+{
+    size_t n_a = p.m * p.k, n_b = shared_b ? 0 : p.k * p.n, n_c = p.m * p.n;
+    cf_real *a = values(batch * n_a, 0, 1), *b = values(batch * p.k * p.n, 0, 1);
+    cf_real *got = values(batch * n_c, 0, 1), *expected = copy_of(got, batch * n_c);
+    for (size_t i = 0; i < batch; i++) naive(expected + i * n_c, a + i * n_a, b + i * n_b, &p);
+    cf_gemm_batch(batch, p.ta, p.tb, p.m, p.n, p.k, p.alpha, a, p.lda, n_a, b, p.ldb, n_b, p.beta,
+                  got, p.ldc, n_c);
+    assert_all_near(got, expected, batch * n_c, TOLERANCE(2e-7, 4e-16) * (double)(p.k + 4));
+    cf_free(a);
+    cf_free(b);
+    cf_free(got);
+    cf_free(expected);
+}
+
+static void batches(void **state)
+{
+    (void)state;
+    for (int flags = 0; flags < 4; flags++)
+        for (size_t shared = 0; shared < 2; shared++) {
+            product p = product_of(9, 5, 21, (flags & 1) != 0, (flags & 2) != 0, 0);
+            check_batch(7, p, shared);
+            p.beta = 1;
+            check_batch(7, p, shared);
+            check_batch(1, p, shared);
+        }
+    check_batch(2, product_of(170, 180, 150, false, true, 0), 0);
+}
+
+TESTS(TEST(odd_sizes), TEST(strides_alpha_beta), TEST(large_enough_for_all_threads),
+      TEST(nothing_to_multiply), TEST(batches))
