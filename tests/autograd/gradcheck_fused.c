@@ -229,8 +229,8 @@ const grad_case grad_cases_fused[] = {
     PATCH("one patch", 24, IN(3, 3, 4, 4), IN(1, 3, 4, 4), IN(1), IN(2, 1)),
     PATCH("patches of one pixel", 24, IN(1, 3, 3, 3), IN(4, 3, 1, 1), IN(4), IN(10, 4)),
     PATCH("pictures not wanted", 24, IN_FIXED(3, 3, 10, 10), IN(3, 3, 5, 5), IN(3), IN(5, 3)),
-    PATCH("several panels", 1, IN(CF_REAL_IS_DOUBLE ? 8 : 14, 3, 224, 224), IN_AROUND(0, 0.02, 3, 3, 32, 32), IN(3),
-          IN(50, 3)),
+    PATCH("several panels", 1, IN(CF_REAL_IS_DOUBLE ? 8 : 14, 3, 224, 224),
+          IN_AROUND(0, 0.02, 3, 3, 32, 32), IN(3), IN(50, 3)),
 
     L2("3 by 5", 0, IN(3, 5)),
     L2("one row", 0, IN(7)),
