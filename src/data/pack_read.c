@@ -1,11 +1,11 @@
 /* pack_read: opens a packed dataset, checks all of it but the pixels, and reads frames.
  *
- * The tables are read whole and checked once, so that reading a frame needs no more than arithmetic on
- * them: what does not hold is refused with dataset, row and value. Where the frames' bytes are contiguous
- * in the file they are read by pread on a descriptor of the same open file, by any number of threads
- * without a lock, and HDF5 is closed. Other layouts (chunks, filters) go through HDF5 and its lock.
- * Memory is bounded by the file: the wrapper refuses tables larger than what is stored, and here every
- * frame lies within the frame bytes. */
+ * The tables are read whole and checked once, so that reading a frame needs no more than
+ * arithmetic on them: what does not hold is refused with dataset, row and value. Where the
+ * frames' bytes are contiguous in the file they are read by pread on a descriptor of the same
+ * open file, by any number of threads without a lock, and HDF5 is closed. Other layouts (chunks,
+ * filters) go through HDF5 and its lock. Memory is bounded by the file: the wrapper refuses
+ * tables larger than what is stored, and here every frame lies within the frame bytes. */
 #include "crossframe/data.h"
 #include "crossframe/h5.h"
 
@@ -34,7 +34,7 @@ struct cf_pack {
     size_t *split_n;
 };
 
-/* ---- tables ------------------------------------------------------------------------------------ */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static cf_status refuse(const cf_pack *p, const char *path, size_t row, int64_t value,
                         const char *why)
@@ -79,7 +79,8 @@ static cf_status table_text(char ***out, size_t *n, const cf_pack *p, const char
     return cf_h5_read_strings(out, n, p->h5, path);
 }
 
-/* n + 1 positions that start at 0, do not fall (rise, if `rising`), and end at `end` (ANY: anywhere). */
+/* n + 1 positions that start at 0, do not fall (rise, if `rising`), and end at `end` (ANY:
+ * anywhere). */
 static cf_status check_positions(const cf_pack *p, const char *path, const int64_t *at, size_t n,
                                  size_t end, bool rising)
 {
@@ -109,7 +110,7 @@ static cf_status check_range(const cf_pack *p, const char *path, const int32_t *
     return CF_OK;
 }
 
-/* ---- open -------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static cf_status read_encoding(cf_pack *p)
 {
@@ -307,7 +308,7 @@ void cf_pack_free(cf_pack *p)
     cf_free(p);
 }
 
-/* ---- what is in it ----------------------------------------------------------------------------- */
+/* ---- what is in it --------------------------------------------------------------------------- */
 
 const char *cf_pack_path(const cf_pack *p) { return p->path; }
 size_t cf_pack_n_videos(const cf_pack *p) { return p->n_videos; }
@@ -368,7 +369,7 @@ cf_status cf_pack_split(const int64_t **rows, size_t *n, const cf_pack *p, const
     return CF_FAIL(CF_ENOTFOUND, "%s has no split '%s'; it has: %s", p->path, name, known);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 int64_t cf_pack_stored_frame(const cf_pack *p, size_t row, int64_t source)
 {

@@ -1,11 +1,11 @@
 /* pack_write: writes a packed dataset (docs: the packed dataset's layout).
  *
- * The encoded bytes of frames go to a side file PATH.frames.tmp, because a contiguous dataset must know its
- * length when it is made, and only a contiguous one can be read by pread. The side file loses its name as
- * soon as it is open, so that nothing is left of it whatever happens; commit copies it into the HDF5 file
- * and gives its blocks back as it goes, so that the disk need not hold all bytes twice. What is kept in
- * memory is 8 bytes a frame and a few numbers a video. A failed add changes nothing of what was added
- * before: counts move only at its end. */
+ * The encoded bytes of frames go to a side file PATH.frames.tmp, because a contiguous dataset
+ * must know its length when it is made, and only a contiguous one can be read by pread. The side
+ * file loses its name as soon as it is open, so that nothing is left of it whatever happens;
+ * commit copies it into the HDF5 file and gives its blocks back as it goes, so that the disk
+ * need not hold all bytes twice. What is kept in memory is 8 bytes a frame and a few numbers a
+ * video. A failed add changes nothing of what was added before: counts move only at its end. */
 #include "crossframe/data.h"
 #include "crossframe/h5.h"
 
@@ -58,7 +58,7 @@ static void writer_free(cf_pack_writer *w)
     cf_free(w);
 }
 
-/* ---- begin ------------------------------------------------------------------------------------- */
+/* ---- begin ----------------------------------------------------------------------------------- */
 
 static cf_status side_file(cf_pack_writer *w)
 {
@@ -125,7 +125,7 @@ done:
     return status;
 }
 
-/* ---- add --------------------------------------------------------------------------------------- */
+/* ---- add ------------------------------------------------------------------------------------- */
 
 static cf_status grow_frames(cf_pack_writer *w, size_t more)
 {
@@ -239,7 +239,7 @@ cf_status cf_pack_writer_split(cf_pack_writer *w, const char *name, const int64_
     return CF_OK;
 }
 
-/* ---- commit ------------------------------------------------------------------------------------ */
+/* ---- commit ---------------------------------------------------------------------------------- */
 
 static cf_status copy_frames(cf_pack_writer *w)
 {

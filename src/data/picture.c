@@ -1,8 +1,8 @@
 /* picture: the buffer that frames are decoded into.
  *
- * A cf_picture belongs to the caller and is reused from frame to frame, so it only ever grows: after the
- * largest frame of a dataset has been seen, decoding asks for no memory. Pixels are height x width x 3
- * bytes, R, G, B, rows without padding. */
+ * A cf_picture belongs to the caller and is reused from frame to frame, so it only ever grows:
+ * after the largest frame of a dataset has been seen, decoding asks for no memory. Pixels are
+ * height x width x 3 bytes, R, G, B, rows without padding. */
 #include "crossframe/data.h"
 
 cf_status cf_picture_resize_buffer(cf_picture *p, size_t height, size_t width)

@@ -1,11 +1,11 @@
 /* png: PNG bytes to a picture and back, in memory, through libpng.
  *
- * libpng reports errors by longjmp. Each setjmp stands at the head of a small function (header, pixels,
- * encode) that has no local variables of its own, so none can be clobbered; state lives in a struct of the
- * caller, who also frees libpng's objects, whichever way it returned.
- * A file is not trusted: sides and pixels are limited, and a picture larger than zlib could have packed
- * into the given bytes is refused before memory is asked for it. Decoding reads up to the end chunk, so
- * that cut or damaged data is an error and never a grey half of a picture. */
+ * libpng reports errors by longjmp. Each setjmp stands at the head of a small function (header,
+ * pixels, encode) that has no local variables of its own, so none can be clobbered; state lives
+ * in a struct of the caller, who also frees libpng's objects, whichever way it returned. A file
+ * is not trusted: sides and pixels are limited, and a picture larger than zlib could have packed
+ * into the given bytes is refused before memory is asked for it. Decoding reads up to the end
+ * chunk, so that cut or damaged data is an error and never a grey half of a picture. */
 #include "crossframe/data.h"
 
 #include <png.h>
@@ -17,7 +17,7 @@
 #define MOST_SIDE 65535u
 #define LARGEST_RATIO 1032u /* bytes that zlib can make of one */
 
-/* ---- decode ------------------------------------------------------------------------------------ */
+/* ---- decode ---------------------------------------------------------------------------------- */
 
 typedef struct {
     const uint8_t *bytes;
@@ -112,7 +112,7 @@ cf_status cf_png_decode(cf_picture *out, const uint8_t *bytes, size_t n, const c
     return status;
 }
 
-/* ---- encode ------------------------------------------------------------------------------------ */
+/* ---- encode ---------------------------------------------------------------------------------- */
 
 typedef struct {
     uint8_t *bytes;

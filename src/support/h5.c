@@ -1,10 +1,11 @@
-/* h5: the HDF5 file: opening, creating, committing, looking around in it. The rest is in h5_read.c,
- * h5_write.c and h5_driver.c; these alone call HDF5.
+/* h5: the HDF5 file: opening, creating, committing, looking around in it. The rest is in
+ * h5_read.c, h5_write.c and h5_driver.c; these alone call HDF5.
  *
- * One mutex is held around every call, and HDF5's own printing of errors is switched off inside it; what
- * HDF5 says about a failure (the innermost line of its error stack) becomes the last part of our line.
- * Written files use the oldest format that serves (superblock 0) and have no time stamps, so the same
- * content is the same bytes. They live as PATH.tmp until cf_h5_commit has synced and renamed them. */
+ * One mutex is held around every call, and HDF5's own printing of errors is switched off inside
+ * it; what HDF5 says about a failure (the innermost line of its error stack) becomes the last
+ * part of our line. Written files use the oldest format that serves (superblock 0) and have no
+ * time stamps, so the same content is the same bytes. They live as PATH.tmp until cf_h5_commit
+ * has synced and renamed them. */
 #include "support/h5_internal.h"
 
 #include <errno.h>
@@ -47,7 +48,7 @@ const char *cf_h5_why(void)
     return why_line;
 }
 
-/* ---- open and create --------------------------------------------------------------------------- */
+/* ---- open and create ------------------------------------------------------------------------- */
 
 static cf_status handle_new(cf_h5 **out, const char *path)
 {
@@ -162,7 +163,7 @@ done:
     return status;
 }
 
-/* ---- close and commit -------------------------------------------------------------------------- */
+/* ---- close and commit ------------------------------------------------------------------------ */
 
 static int descriptor(const cf_h5 *f)
 {
@@ -234,7 +235,7 @@ void cf_h5_close(cf_h5 *f)
     handle_free(f);
 }
 
-/* ---- looking around ---------------------------------------------------------------------------- */
+/* ---- looking around -------------------------------------------------------------------------- */
 
 const char *cf_h5_path(const cf_h5 *f) { return f->path; }
 

@@ -1,10 +1,11 @@
 /* h5_driver: how HDF5 reaches a file that we write.
  *
- * HDF5 does not survive a full disk: what it could not write it keeps, closing the file fails, and it tries
- * again at exit, where it crashes (seen with 1.10.8 and its own driver). This driver is the plain one, pread
- * and pwrite, but for one thing: after the first failure it remembers errno in the caller's cf_h5_sink,
- * writes no more and tells HDF5 that all is well. So HDF5 closes such a file without complaint; the writer
- * looks at the sink, and removes the file. Setting sink.error gives a file up in the same way. */
+ * HDF5 does not survive a full disk: what it could not write it keeps, closing the file fails,
+ * and it tries again at exit, where it crashes (seen with 1.10.8 and its own driver). This
+ * driver is the plain one, pread and pwrite, but for one thing: after the first failure it
+ * remembers errno in the caller's cf_h5_sink, writes no more and tells HDF5 that all is well. So
+ * HDF5 closes such a file without complaint; the writer looks at the sink, and removes the file.
+ * Setting sink.error gives a file up in the same way. */
 #include "support/h5_internal.h"
 
 #include <errno.h>

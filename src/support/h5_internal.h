@@ -8,8 +8,8 @@
 
 #define CF_H5_CHUNK_BYTES ((size_t)1 << 20)
 
-/* The file under a cf_h5 that is written. error: errno of the first failed write; once set, nothing more is
- * written and HDF5 is told that all is well (h5_driver.c). */
+/* The file under a cf_h5 that is written. error: errno of the first failed write; once set,
+ * nothing more is written and HDF5 is told that all is well (h5_driver.c). */
 typedef struct {
     int fd, error;
 } cf_h5_sink;
@@ -37,7 +37,8 @@ void cf_h5_unlock(void);
 const char *cf_h5_why(void);
 bool cf_h5_path_exists(hid_t file, const char *path);
 hid_t cf_h5_memory_type(cf_h5_number t);
-/* A new HDF5 file in sink->fd, which stays the caller's; the sink must outlive it. Negative on failure. */
+/* A new HDF5 file in sink->fd, which stays the caller's; the sink must outlive it. Negative on
+ * failure. */
 hid_t cf_h5_create_over(hid_t access, cf_h5_sink *sink);
 void cf_h5_bytes_close(cf_h5 *f); /* what cf_h5_read_u8 keeps open */
 

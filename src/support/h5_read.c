@@ -1,10 +1,11 @@
 /* h5_read: datasets and attributes of an open HDF5 file, as numbers, texts and bytes.
  *
- * A dataset or attribute under work is an `item`: its handles and what is known of it. A file is not
- * trusted: before memory is asked for, the size an item claims is held against what the file stores for it
- * (check_stored), and storage that lies in other files is refused. Conversions that change values
- * (fractions to integers, 64 bits to 32) are refused too. A public function is: lock, open the item, work,
- * close it, unlock. */
+ * A dataset or attribute under work is an `item`: its handles and what is known of it. A file is
+ * not trusted: before memory is asked for, the size an item claims is held against what the file
+ * stores for it (check_stored), and storage that lies in other files is refused. Conversions
+ * that change values (fractions to integers, 64 bits to 32) are refused too. A public function
+ * is: lock, open the item, work, close it, unlock. What is beyond us: HDF5 1.10.8 itself may crash
+ * on damage to its own structures (variable-length text: H5HG_read trusts the heap's sizes). */
 #include "support/h5_internal.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@
 #define LARGEST_RATIO 1032u
 #define FREE_BYTES ((size_t)1 << 20)
 
-/* ---- open datasets and attributes -------------------------------------------------------------- */
+/* ---- open datasets and attributes ------------------------------------------------------------ */
 
 typedef struct {
     hid_t id, type, space;
@@ -51,7 +52,8 @@ static bool lies_in_other_file(cf_h5 *f, hid_t dataset, hid_t plist)
     return other;
 }
 
-/* The elements a dataset claims to have must be in the file, so that memory for them may be asked. */
+/* The elements a dataset claims to have must be in the file, so that memory for them may be
+ * asked. */
 static cf_status check_stored(item *d, cf_h5 *f, const char *path)
 {
     if (f->temporary) return CF_OK;
@@ -153,7 +155,7 @@ static cf_status attr_open(item *d, cf_h5 *f, const char *object, const char *na
     return status;
 }
 
-/* ---- reading numbers and strings --------------------------------------------------------------- */
+/* ---- reading numbers and strings ------------------------------------------------------------- */
 
 hid_t cf_h5_memory_type(cf_h5_number t)
 {
@@ -307,7 +309,7 @@ cf_status cf_h5_read_strings(char ***out, size_t *n, cf_h5 *f, const char *path)
     return status;
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 void cf_h5_bytes_close(cf_h5 *f)
 {
@@ -364,7 +366,7 @@ cf_status cf_h5_read_u8(uint8_t *out, cf_h5 *f, const char *path, size_t start, 
     return status;
 }
 
-/* ---- information and attributes ---------------------------------------------------------------- */
+/* ---- information and attributes -------------------------------------------------------------- */
 
 cf_status cf_h5_dataset_info(cf_h5_info *out, cf_h5 *f, const char *path)
 {

@@ -1,8 +1,9 @@
 /* h5_write: datasets, attributes and byte streams of a file under cf_h5_create.
  *
- * Types are little-endian whatever the machine, texts variable-length UTF-8. Arrays are contiguous; a byte
- * stream is contiguous when its length is known beforehand, so that readers can pread it, and chunked by
- * 1 MiB otherwise. Any failure marks the file: it can then only be closed, never committed. */
+ * Types are little-endian whatever the machine, texts variable-length UTF-8. Arrays are
+ * contiguous; a byte stream is contiguous when its length is known beforehand, so that readers
+ * can pread it, and chunked by 1 MiB otherwise. Any failure marks the file: it can then only be
+ * closed, never committed. */
 #include "support/h5_internal.h"
 
 #include <string.h>
@@ -106,7 +107,7 @@ cf_status cf_h5_write_strings(cf_h5 *f, const char *path, const char *const *v, 
     return status;
 }
 
-/* ---- groups and attributes --------------------------------------------------------------------- */
+/* ---- groups and attributes ------------------------------------------------------------------- */
 
 cf_status cf_h5_make_group(cf_h5 *f, const char *path)
 {
@@ -160,7 +161,7 @@ cf_status cf_h5_put_attr_string(cf_h5 *f, const char *object, const char *name, 
     return status;
 }
 
-/* ---- a stream of bytes ------------------------------------------------------------------------- */
+/* ---- a stream of bytes ----------------------------------------------------------------------- */
 
 cf_status cf_h5_stream_begin(cf_h5 *f, const char *path, size_t total)
 {

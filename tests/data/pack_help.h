@@ -1,5 +1,5 @@
-/* What the tests of packs share: a small pack whose pixels are a function, and edits of it with HDF5's own
- * interface, so that the reader is held against files our writer did not make. */
+/* What the tests of packs share: a small pack whose pixels are a function, and edits of it with
+ * HDF5's own interface, so that the reader is held against files our writer did not make. */
 #ifndef CROSSFRAME_PACK_HELP_H
 #define CROSSFRAME_PACK_HELP_H
 
@@ -95,7 +95,7 @@ static inline const char *read_all(const cf_pack *p)
     return wrong;
 }
 
-/* ---- edits ------------------------------------------------------------------------------------- */
+/* ---- edits ----------------------------------------------------------------------------------- */
 
 static inline hid_t edit_open(const char *path)
 {

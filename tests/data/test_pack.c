@@ -1,5 +1,5 @@
-/* Packed datasets: what is written is read, by every layout of the file, by many threads; what the writer
- * refuses; and that nothing is left behind when the disk is full. */
+/* Packed datasets: what is written is read, by every layout of the file, by many threads; what
+ * the writer refuses; and that nothing is left behind when the disk is full. */
 #include "pack_help.h"
 
 #include <dirent.h>

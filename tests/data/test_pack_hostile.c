@@ -1,6 +1,7 @@
-/* Packs that are not what they should be: each rule of the layout broken alone is refused with dataset, row
- * and value; a cut file is an error; damaged tables and frames are an error or other pixels, never a crash.
- * Damage to HDF5's own structures is not tried: HDF5 1.10.8 itself crashes on some (H5HG_read). */
+/* Packs that are not what they should be: each rule of the layout broken alone is refused with
+ * dataset, row and value; a cut file is an error; damaged tables and frames are an error or
+ * other pixels, never a crash. Damage to HDF5's own structures is not tried: HDF5 1.10.8 itself
+ * crashes on some (H5HG_read). */
 #include "pack_help.h"
 
 static char *folder, *path;

@@ -1,4 +1,5 @@
-/* PNG: round trips, every colour type and depth against libpng's own simple interface, and refusals. */
+/* PNG: round trips, every colour type and depth against libpng's own simple interface, and
+ * refusals. */
 #include "test.h"
 
 #include "crossframe/data.h"

@@ -1,7 +1,7 @@
 /* Any tables as a packed dataset: refused with one line, or every frame can be asked for.
  *
- * The input is not an HDF5 file, of which HDF5's own parser would be the subject, and 1.10.8 is known to
- * crash on damaged ones, but what stands in one:
+ * The input is not an HDF5 file, of which HDF5's own parser would be the subject, and 1.10.8 is
+ * known to crash on damaged ones, but what stands in one:
  *   byte: bits 0-1 encoding (raw, png, jpeg, unknown), bit 2 chunked, bit 3 /frames/source present,
  *         bit 4 /classes/family present; byte: version; byte: classes; byte: names
  *   then each table as a byte n and n little-endian int32, in the order of `tables`

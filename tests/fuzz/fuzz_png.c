@@ -1,5 +1,6 @@
-/* Any bytes as a PNG: refused with one line, or a whole picture. A second time with the checksums of all
- * chunks made right, without which hardly a mutation gets past the first of them. */
+/* Any bytes as a PNG: refused with one line, or a whole picture. A second time with the
+ * checksums of all chunks made right, without which hardly a mutation gets past the first of
+ * them. */
 #include "crossframe/data.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* The HDF5 wrapper: what is written is read, conversions that would change values are refused, files made
- * by others (fixed-length text, chunks, filters, big-endian, scalars, empty), and what is no good HDF5. */
+/* The HDF5 wrapper: what is written is read, conversions that would change values are refused,
+ * files made by others (fixed-length text, chunks, filters, big-endian, scalars, empty), and
+ * what is no good HDF5. */
 #include "test.h"
 
 #include "crossframe/h5.h"
@@ -295,7 +296,7 @@ static void only_a_commit_makes_the_file(void **state)
     cf_free(temporary);
 }
 
-/* ---- files of others --------------------------------------------------------------------------- */
+/* ---- files of others ------------------------------------------------------------------------- */
 
 static void put(hid_t file, const char *name, hid_t type, hid_t memory, int rank,
                 const hsize_t *dim, const void *v, int level)
@@ -408,7 +409,7 @@ static void an_empty_list_attribute_is_an_empty_list(void **state)
     cf_h5_close(f);
 }
 
-/* ---- bad files --------------------------------------------------------------------------------- */
+/* ---- bad files ------------------------------------------------------------------------------- */
 
 static void what_is_no_hdf5_is_refused(void **state)
 {
