@@ -19,8 +19,9 @@ typedef struct {
 } cf_picture;
 cf_status cf_picture_resize_buffer(cf_picture *p, size_t height, size_t width);
 void cf_picture_fini(cf_picture *p);
-/* PNG of any colour type and depth, to 8-bit RGB (alpha dropped). `what` names it in errors. After a
- * failure *out is still a valid picture, of undefined content. At most 65535 a side, 2^26 pixels. */
+/* PNG of any colour type and depth, to 8-bit RGB (alpha dropped). `what` names it in errors. After
+ * a failure *out is still a valid picture, of undefined content. At most 65535 a side and 2^26
+ * pixels. */
 cf_status cf_png_decode(cf_picture *out, const uint8_t *bytes, size_t n, const char *what);
 /* Fresh bytes in *out (cf_free). level: zlib's 0 .. 9. */
 cf_status cf_png_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t height,
@@ -39,7 +40,7 @@ typedef struct {
 } cf_pack_video;
 
 /* Opens and validates (spec/packed-dataset.md, "On open"); every refusal names path, row and
- * value. */
+ * value. CF_EUNSUPPORTED: jpeg frames, which this build does not decode. */
 cf_status cf_pack_open(cf_pack **out, const char *path);
 void cf_pack_free(cf_pack *p);
 const char *cf_pack_path(const cf_pack *p);
