@@ -96,24 +96,25 @@ cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
                             const int32_t *tokens, size_t K);
 void cf_text_cache_fini(cf_text_cache *cache);
 
-/* ---- weights ----------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* What a weights file holds, told by its names: CLIP's two towers alone, or parts of X-CLIP too. */
 bool cf_xclip_file_is_clip(const cf_st_file *f);
-/* Sizes as the shapes tell them. frames is 0 where no tensor tells (no MIT); prompt_alpha and what is no
- * size keep 0. CF_EFORMAT: not a CLIP in native names, with what is missing. */
+/* Sizes as the shapes tell them. frames is 0 where no tensor tells (no MIT); prompt_alpha and what
+ * is no size keep 0. CF_EFORMAT: not a CLIP in native names, with what is missing. */
 cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_st_file *f);
 
 typedef struct {
     size_t loaded; /* tensors read */
     size_t fresh;  /* tensors of new modules that a plain CLIP lacks: they keep their values */
 } cf_load_counts;
-/* All tensors of the model, frozen ones too, from a file in native names; what starts with "optimizer."
- * and CLIP's three scalars of sizes are passed over. Complete or refused, the model untouched, with the
- * names that are missing, unexpected or wrongly shaped in one line. allow_clip: a plain CLIP may start a
- * model with new modules. */
+/* All tensors of the model, frozen ones too, from a file in native names; what starts with
+ * "optimizer." and CLIP's three scalars of sizes are passed over. Complete or refused, the model
+ * untouched, with the names that are missing, unexpected or wrongly shaped in one line. allow_clip:
+ * a plain CLIP may start a model with new modules. */
 cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_st_file *f, bool allow_clip);
-/* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of it). */
+/* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of
+ * it). */
 cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *data);
 
 #endif

@@ -34,6 +34,15 @@ static cf_tensor *build_linear_own_residual(cf_tape *t, const void *ctx, cf_tens
     return cf_linear(t, in[0], in[1], NULL, in[0], &o);
 }
 
+/* One matrix is rows and weight. */
+static cf_tensor *build_linear_same(cf_tape *t, const void *ctx, cf_tensor *const in[])
+{
+    const grad_case *c = ctx;
+    cf_linear_options o = { .gelu_in = (c->option[0] & GELU_IN) != 0,
+                            .in_out = (c->option[0] & IN_OUT) != 0 };
+    return cf_linear(t, in[0], in[0], NULL, NULL, &o);
+}
+
 /* ---- the others ------------------------------------------------------------------------------ */
 
 static cf_tensor *build_layer_norm(cf_tape *t, const void *ctx, cf_tensor *const in[])
@@ -171,6 +180,10 @@ const grad_case grad_cases_fused[] = {
     { .op = &cf_op_linear, .what = "linear residual is x, gelu_in",
       .build = build_linear_own_residual, .option = { GELU_IN }, .in = { IN(3, 5), IN(5, 5) },
       .n_in = 2 },
+    { .op = &cf_op_linear, .what = "linear x is weight", .build = build_linear_same,
+      .in = { IN(5, 5) }, .n_in = 1 },
+    { .op = &cf_op_linear, .what = "linear x is weight, gelu_in, in_out",
+      .build = build_linear_same, .option = { GELU_IN | IN_OUT }, .in = { IN(5, 5) }, .n_in = 1 },
     { .op = &cf_op_linear, .what = "linear of some size", .build = build_linear,
       .option = { GELU_IN, 40 }, .samples = 8,
       .in = { IN(5, 61, 130), IN_AROUND(0, 0.1, 67, 130), IN(67), IN(5, 61, 67) }, .n_in = 4 },

@@ -85,8 +85,9 @@ static void compare_gradient(golden *g, const cf_param *p, double *worst_norm, d
     for (size_t i = 0; i < n; i++) {
         double error = fabs((double)p->tensor.grad[index[i]] - (double)sample[i]);
         if (!(error <= allowed))
-            fail_msg("%s: element %lld is %.8g, expected %.8g; %.2f of what is allowed", path, (long long)index[i],
-                     (double)p->tensor.grad[index[i]], (double)sample[i], error / allowed);
+            fail_msg("%s: element %lld is %.8g, expected %.8g; %.2f of what is allowed", path,
+                     (long long)index[i], (double)p->tensor.grad[index[i]], (double)sample[i],
+                     error / allowed);
         if (error / allowed > *worst_sample) *worst_sample = error / allowed;
     }
     cf_free(index);

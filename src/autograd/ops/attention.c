@@ -73,6 +73,7 @@ static cf_attention_args self_args(const cf_node *n)
 
 static cf_status self_infer(cf_node *n)
 {
+    CF_TRY(cf_need_inputs(n, 1));
     const param *p = n->param;
     const cf_tensor *x = n->in[QKV], *extra = n->in[EXTRA];
     cf_shape_text t1, t2;
@@ -125,7 +126,6 @@ const cf_op cf_op_self_attention = {
 cf_tensor *cf_self_attention(cf_tape *t, cf_tensor *qkv, cf_tensor *extra, size_t heads,
                              bool causal)
 {
-    if (!qkv) return NULL;
     cf_tensor *const in[] = { qkv, extra };
     return cf_apply(t, &cf_op_self_attention, in, &(param){ .heads = heads, .causal = causal });
 }
@@ -161,6 +161,7 @@ static cf_attention_args cross_args(const cf_node *n)
 
 static cf_status cross_infer(cf_node *n)
 {
+    CF_TRY(cf_need_inputs(n, 3));
     const param *p = n->param;
     const cf_tensor *q = n->in[Q], *k = n->in[K], *v = n->in[V];
     cf_shape_text t1, t2, t3;
@@ -204,7 +205,6 @@ const cf_op cf_op_cross_attention = {
 
 cf_tensor *cf_cross_attention(cf_tape *t, cf_tensor *q, cf_tensor *k, cf_tensor *v, size_t heads)
 {
-    if (!q || !k || !v) return NULL;
     cf_tensor *const in[] = { q, k, v };
     return cf_apply(t, &cf_op_cross_attention, in, &(param){ .heads = heads });
 }

@@ -15,6 +15,7 @@ typedef struct {
 
 static cf_status infer(cf_node *n)
 {
+    CF_TRY(cf_need_inputs(n, 3));
     const param *p = n->param;
     const cf_tensor *x = n->in[X];
     size_t w = cf_shape_last(&x->shape);
@@ -63,7 +64,6 @@ const cf_op cf_op_layer_norm = {
 
 cf_tensor *cf_layer_norm(cf_tape *t, cf_tensor *x, cf_tensor *scale, cf_tensor *shift, cf_real eps)
 {
-    if (!x || !scale || !shift) return NULL;
     cf_tensor *const in[] = { x, scale, shift };
     return cf_apply(t, &cf_op_layer_norm, in, &(param){ eps });
 }

@@ -34,6 +34,7 @@ static sizes sizes_of(const cf_node *n)
 
 static cf_status check(const cf_node *n)
 {
+    CF_TRY(cf_need_inputs(n, 2));
     const cf_linear_options *o = n->param;
     const cf_tensor *x = n->in[X], *w = n->in[WEIGHT], *b = n->in[BIAS], *r = n->in[RESIDUAL];
     cf_shape_text t1, t2;
@@ -155,8 +156,8 @@ static void backward(const cf_node *n)
 {
     const cf_linear_options *o = n->param;
     sizes s = sizes_of(n);
-    bool fresh;
-    cf_real *dx = cf_grad_fresh(n, X, &fresh), *dw = cf_grad(n, WEIGHT);
+    bool fresh = false, same = n->in[X] == n->in[WEIGHT]; /* then nothing may be overwritten */
+    cf_real *dx = same ? cf_grad(n, X) : cf_grad_fresh(n, X, &fresh), *dw = cf_grad(n, WEIGHT);
     cf_real *db = n->in[BIAS] ? cf_grad(n, BIAS) : NULL;
     cf_real *act = n->scratch, *scaled = act + (o->gelu_in ? s.panel * s.in : 0);
     cf_real *columns = scaled + (o->row_scale ? s.panel * s.out : 0);
@@ -199,7 +200,6 @@ const cf_op cf_op_linear = {
 cf_tensor *cf_linear(cf_tape *t, cf_tensor *x, cf_tensor *weight, cf_tensor *bias,
                      cf_tensor *residual, const cf_linear_options *options)
 {
-    if (!x || !weight) return NULL;
     static const cf_linear_options none;
     cf_tensor *const in[] = { x, weight, bias, residual };
     return cf_apply(t, &cf_op_linear, in, options ? options : &none);

@@ -3,23 +3,9 @@
 #ifndef CROSSFRAME_OPS_INTERNAL_H
 #define CROSSFRAME_OPS_INTERNAL_H
 
-#include <math.h>
-#include <string.h>
-
 #include "crossframe/ops.h"
 
-/* Serial loops over plain memory, compiled for several x86-64 levels and chosen at load time. The
- * OpenMP region stands in another function: an outlined loop body is not compiled for the other
- * levels. Resolvers run before the sanitizers are ready, so not with these. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) &&                  \
-    !defined(__clang__)
-#define CF_KERNEL __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define CF_KERNEL
-#endif
-
-/* Below this many elements a loop stays on one thread: waking the others costs more. */
-#define CF_PARALLEL_MIN ((size_t)16384)
+#include "tensor/kernel.h"
 
 extern const cf_op cf_op_linear, cf_op_layer_norm, cf_op_self_attention, cf_op_cross_attention,
     cf_op_patch_embed, cf_op_l2_normalize, cf_op_cosine_scores, cf_op_soft_cross_entropy;
