@@ -154,9 +154,10 @@ cf_status cf_run_epoch(cf_run *r)
     if (r->at.micro >= end) return CF_OK;
     CF_TRY(cf_loader_start(r->loader, (uint32_t)r->at.epoch, (size_t)r->at.micro));
     if (!cf_xclip_config_get(r->model)->train_text) CF_TRY(cf_run_text_features(r));
-    while (r->at.micro < end) {
-        CF_TRY(run_step(r));
+    for (;;) {
         if (cf_run_stopped(r)) return CF_FAIL(CF_EINTERRUPTED, "stopped");
+        if (r->at.micro >= end) break;
+        CF_TRY(run_step(r));
     }
     return CF_OK;
 }
