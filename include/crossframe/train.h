@@ -155,12 +155,12 @@ size_t cf_run_log_evals(const cf_run_log *l); /* eval lines in the file: for the
 cf_status cf_run_log_sync(cf_run_log *l);     /* on disk when it returns: before a checkpoint */
 void cf_run_log_close(cf_run_log *l);         /* NULL is fine */
 
-/* ---- training ---------------------------------------------------------------------------------- */
+/* ---- training -------------------------------------------------------------------------------- */
 
-/* Sizes of the model a configuration describes. weights: the file it starts from (MODEL.PRETRAINED or
- * MODEL.RESUME), whose shapes then decide: keys that were not given are set in *c from it, a key that was
- * given and says otherwise is CF_EINVAL. NULL: MODEL.ARCH and its sizes alone. vocabulary: of the
- * tokenizer, for ARCH custom without weights. */
+/* Sizes of the model a configuration describes. weights: the file it starts from (MODEL.PRETRAINED
+ * or MODEL.RESUME), whose shapes then decide: keys that were not given are set in *c from it, a key
+ * that was given and says otherwise is CF_EINVAL. NULL: MODEL.ARCH and its sizes alone. vocabulary:
+ * of the tokenizer, for ARCH custom without weights. */
 cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *weights,
                           size_t vocabulary);
 
@@ -168,11 +168,11 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *
 typedef struct {
     const cf_config *config;
     const cf_xclip_config *model;
-    const char *weights, *vocabulary; /* paths; weights "" = start values */
-    size_t parameters, trained;       /* numbers in the model; of them trained */
+    const char *weights, *vocabulary;          /* paths; weights "" = start values */
+    size_t parameters, trained;                /* numbers in the model; of them trained */
     size_t train_videos, test_videos, classes; /* 0 videos: no such dataset */
-    size_t micro_batches, views;      /* of an epoch; of each test video */
-    int64_t steps, first_step;        /* optimiser steps of the run; done before it was resumed */
+    size_t micro_batches, views;               /* of an epoch; of each test video */
+    int64_t steps, first_step; /* optimiser steps of the run; done before it was resumed */
     bool only_test;
 } cf_run_plan;
 
@@ -192,19 +192,21 @@ typedef struct {
     void (*testing)(void *user, size_t done, size_t videos);
     void (*tested)(void *user, const cf_eval_record *r, double best_top1);
     void (*saved)(void *user, const char *path);
-    const volatile sig_atomic_t *stop; /* not 0: finish the step, save, CF_EINTERRUPTED; may be NULL */
-    int64_t stop_after; /* optimiser steps of the run after which to stop in the same way; 0: never */
-    bool only_test;     /* no training data is opened, cf_run_train refuses */
+    const volatile sig_atomic_t
+        *stop; /* not 0: finish the step, save, CF_EINTERRUPTED; may be NULL */
+    int64_t
+        stop_after; /* optimiser steps of the run after which to stop in the same way; 0: never */
+    bool only_test; /* no training data is opened, cf_run_train refuses */
     const char *scores; /* file for the scores of cf_run_test; NULL: none */
 } cf_run_options;
 
 typedef struct cf_run cf_run;
-/* Opens and checks everything a run needs: data, classes, vocabulary, weights, OUTPUT. *c is borrowed
- * until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
+/* Opens and checks everything a run needs: data, classes, vocabulary, weights, OUTPUT. *c is
+ * borrowed until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
 cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
-/* Trains, tests after each epoch, keeps OUTPUT/last and best.safetensors; ends, when TEST.NUM_CLIP x
- * NUM_CROP > 1, with that many views of each video, the tests between having one. Not a finite loss:
- * CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
+/* Trains, tests after each epoch, keeps OUTPUT/last and best.safetensors; ends, when TEST.NUM_CLIP
+ * x NUM_CROP > 1, with that many views of each video, the tests between having one. Not a finite
+ * loss: CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
 cf_status cf_run_train(cf_run *r);
 /* One test of DATA.VAL_FILE with the configured views. */
 cf_status cf_run_test(cf_eval_record *out, cf_run *r);
