@@ -309,6 +309,51 @@ static cf_status print_config(const cf_config *c)
     return CF_OK;
 }
 
+/* Sizes from the weights, where they are there, else from the keys; 0: the keys do not tell. */
+static cf_status model_of(cf_xclip_config *out, cf_config *c)
+{
+    cf_st_file *weights = NULL;
+    cf_tokenizer *tokenizer = NULL;
+    size_t vocabulary = strcmp(c->model.arch, "custom") == 0 ? 0 : 49408;
+    cf_status status = CF_OK;
+    if (cf_file_exists(c->model.pretrained)) CF_GO(cf_st_open(&weights, c->model.pretrained));
+    if (cf_file_exists(c->model.bpe)) {
+        CF_GO(cf_tokenizer_open(&tokenizer, c->model.bpe));
+        vocabulary = cf_tokenizer_vocabulary(tokenizer);
+    }
+    *out = (cf_xclip_config){ 0 };
+    if (weights || vocabulary) CF_GO(cf_model_config(out, c, weights, vocabulary));
+done:
+    cf_tokenizer_free(tokenizer);
+    cf_st_close(weights);
+    return status;
+}
+
+static cf_status print_cost(cf_config *c)
+{
+    cf_xclip_config m;
+    CF_TRY(model_of(&m, c));
+    if (m.image == 0) {
+        printf(
+            "\n# model: its sizes come with the weights or the vocabulary, which are not there\n");
+        return CF_OK;
+    }
+    size_t K = (size_t)c->data.num_classes;
+    cf_xclip_cost cost = cf_xclip_cost_of(&m, K);
+    double video = cost.visual + cost.message + cost.mit + cost.prompts;
+    double trained = m.train_text ? cost.text + video : video;
+    const double numbers_of[] = { cost.text, cost.visual, cost.message, cost.mit, cost.prompts };
+    printf("\n# parameters %20.0f", cost.text + video);
+    for (size_t i = 0; i < sizeof numbers_of / sizeof *numbers_of; i++)
+        printf("%s %s %.0f", i ? "," : " =", part_names[i], numbers_of[i]);
+    printf("\n#   trained  %20.0f\n", trained);
+    printf("# GFLOPs of a view %14.1f (multiply-adds %.1f G; %zu frames against %zu classes)\n",
+           2e-9 * cost.multiply_adds, 1e-9 * cost.multiply_adds, m.frames, K);
+    printf("# memory to train %15.2f GB, weights, gradients and moments; activations come on top\n",
+           1e-9 * sizeof(cf_real) * (cost.text + video + 3 * trained));
+    return CF_OK;
+}
+
 static cf_status inspect_config(const request *q)
 {
     cf_config *c;
@@ -317,6 +362,7 @@ static cf_status inspect_config(const request *q)
     cf_status status = print_config(c);
     fflush(stdout);
     if (status == CF_OK) status = cf_config_check(c);
+    if (status == CF_OK) status = print_cost(c);
     cf_config_free(c);
     return status;
 }
