@@ -109,10 +109,8 @@ static void stepped(void *user, const cf_run_progress *s)
     char line[256], left[32];
     const cf_step_record *r = &s->record;
     size_t interval = s->micro_batch / (size_t)p->print_freq;
-    bool first = r->step == 0 || s->micro_batch <= (size_t)p->print_freq / 8;
     double now = cf_seconds();
-    if (p->terminal ? now - p->last_s < 0.2 : interval == p->interval && !(first && r->step == 0))
-        return;
+    if (p->terminal ? now - p->last_s < 0.2 : interval == p->interval) return;
     p->interval = interval;
     p->last_s = now;
     snprintf(line, sizeof line,

@@ -132,7 +132,9 @@ static cf_status run_batches(pass *p, cf_loader *l)
         CF_TRY(run_batch(p, b));
         done += b->n;
         if (o->testing) o->testing(o->user, done, cf_dataset_size(p->run->test));
-        if (o->stop && *o->stop) return CF_FAIL(CF_EINTERRUPTED, "stopped");
+        if (o->stop && *o->stop)
+            return CF_FAIL(CF_EINTERRUPTED, "stopped after %zu of %zu test videos", done,
+                           cf_dataset_size(p->run->test));
     }
 }
 

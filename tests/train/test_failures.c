@@ -97,28 +97,55 @@ static void class_lists(void **state)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
+/* FOLDER/run/best.safetensors with one weight that is no number. */
+static void write_spoilt(const char *folder, const char *from)
+{
+    cf_st_file *f;
+    cf_st_tensor tensors[512];
+    static cf_real none[64];
+    char *path = test_path(folder, "spoilt.safetensors");
+    assert_ok(cf_st_open(&f, from));
+    size_t n = cf_st_n_tensors(f);
+    for (size_t i = 0; i < n; i++) {
+        tensors[i] = *cf_st_tensor_at(f, i);
+        if (strcmp(tensors[i].name, "visual.ln_pre.bias") == 0) tensors[i].data = none;
+    }
+    none[5] = (cf_real)NAN;
+    assert_ok(cf_st_write(path, tensors, n, NULL, 0));
+    cf_st_close(f);
+    cf_free(path);
+}
+
 static void not_finite_stops_before_the_update(void **state)
 {
     (void)state;
     char *folder = micro_folder(false), *last = test_path(folder, "run/last.safetensors"), *kept;
     char *now, *best = test_path(folder, "run/best.safetensors");
+    char *spoilt = test_path(folder, "spoilt.safetensors");
     size_t n, m;
-    const char *const more[] = { "TRAIN.LR=1.0e+6", "TRAIN.NEW_LR_FACTOR=1.0e+6",
-                                 "TRAIN.WARMUP_EPOCHS=0", NULL };
-    const char *const sane[] = { "TRAIN.EPOCHS=1", NULL };
-    assert_fails(micro_train(micro_config(folder, "new", more), 0), CF_ENUMERIC,
-                 "stopped before the update; there is no checkpoint yet");
-    micro_train_whole(folder, "run", sane);
+    const char *const more[] = { "TRAIN.LR=1.0e+6",       "TRAIN.NEW_LR_FACTOR=1.0e+6",
+                                 "TRAIN.WARMUP_EPOCHS=0", "SAVE_FREQ=1000",
+                                 "TRAIN.EPOCHS=100",      NULL };
+    micro_train_whole(folder, "run", (const char *const[]){ "TRAIN.EPOCHS=1", NULL });
+    write_spoilt(folder, best);
+    cf_config *c = micro_config(folder, "new", NULL);
+    assert_ok(cf_config_set_plain(c, "MODEL.PRETRAINED", spoilt, "--pretrained"));
+    assert_fails(micro_train(c, 0), CF_ENUMERIC,
+                 "the loss is nan at epoch 0, step 0: stopped before the update; there is no "
+                 "checkpoint yet");
+    assert_fails(micro_train(micro_config(folder, "high", more), 0), CF_ENUMERIC,
+                 ": stopped before the update; ");
     assert_ok(cf_file_read(&kept, &n, last));
-    cf_config *c = micro_config(folder, "run", more);
-    assert_ok(cf_config_set_plain(c, "MODEL.RESUME", best, "--resume"));
-    assert_fails(micro_train(c, 0), CF_ENUMERIC, "last.safetensors");
+    c = micro_config(folder, "run", NULL);
+    assert_ok(cf_config_set_plain(c, "MODEL.PRETRAINED", spoilt, "--pretrained"));
+    assert_fails(micro_train(c, 0), CF_ENUMERIC, "run/last.safetensors");
     assert_ok(cf_file_read(&now, &m, last));
     assert_true(n == m && memcmp(kept, now, n) == 0);
     cf_free(now);
     cf_free(kept);
     cf_free(last);
     cf_free(best);
+    cf_free(spoilt);
     test_folder_remove(folder);
 }
 
