@@ -26,6 +26,7 @@ typedef struct {
     size_t mit_layers;    /* 0: v is the mean of the frame features */
     size_t prompt_layers; /* 0: class texts are used as they are */
     double prompt_alpha;  /* start of prompts_generator.alpha */
+    double logit_scale;   /* start of exp(logit_scale); 0: 1 / 0.07, CLIP's */
     double drop_path;     /* largest rate, of the last block */
     bool recompute;       /* activation checkpointing by block */
     bool train_text;      /* otherwise the text side and logit_scale are frozen */

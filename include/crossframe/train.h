@@ -43,7 +43,7 @@ typedef struct cf_config {
     } data;
     struct {
         char *arch, *pretrained, *resume, *bpe;
-        double drop_path_rate, prompt_alpha;
+        double drop_path_rate, prompt_alpha, logit_scale;
         bool fix_text, fix_visual;
         cf_config_video video;
         cf_config_prompt prompt;
@@ -174,6 +174,10 @@ typedef struct {
     size_t micro_batches, views;               /* of an epoch; of each test video */
     int64_t steps, first_step; /* optimiser steps of the run; done before it was resumed */
     bool only_test;
+    /* The two class texts most alike and the cosine of their features; NULL: still to be
+     * trained. */
+    const char *alike[2];
+    double cosine;
 } cf_run_plan;
 
 /* After each optimiser step. */

@@ -1,10 +1,9 @@
 /* crossframe: the program. Finds the command, prepares the process, maps failure to an exit
  * status.
  *
- * Commands are weak symbols: one that is not linked in is not listed. Before the first command
- * OpenBLAS must know the CPU: where its kernels are older than that (support.h:
- * cf_blas_better_core), the program starts itself once more with OPENBLAS_CORETYPE set, for
- * OpenBLAS chooses before main. */
+ * Commands are weak symbols: one that is not linked in is not listed. OpenBLAS and OpenMP read
+ * their settings before main, so the program may start itself once more with better ones; what the
+ * environment already says is left as it is. */
 #include "cli.h"
 
 #include <stdio.h>
@@ -65,14 +64,21 @@ static int unknown_command(const char *name)
     return cli_misused("", "unknown command %s; did you mean %s?", name, nearest);
 }
 
-/* Where this process cannot start itself again it goes on as it is, only slower. */
-static void choose_blas_core(char **argv)
+/* What both libraries read only before main. Where this process cannot start itself again it goes
+ * on as it is, only slower.
+ *  - OpenBLAS: newer kernels than it would choose (cf_blas_better_core).
+ *  - OpenMP: a thread that waits for the others soon sleeps instead of spinning. A free machine
+ *    shows no difference; beside one other busy process a step took up to 4 times as long with the
+ *    default. */
+static void prepare_libraries(char **argv)
 {
-    const char *core = cf_blas_better_core();
-    if (!core || getenv("OPENBLAS_CORETYPE")) return;
-    if (setenv("OPENBLAS_CORETYPE", core, 1) != 0) return;
+    const char *core = getenv("OPENBLAS_CORETYPE") ? NULL : cf_blas_better_core();
+    bool spins = !getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY");
+    if (!core && !spins) return;
+    if (core && setenv("OPENBLAS_CORETYPE", core, 1) != 0) return;
+    if (spins && setenv("GOMP_SPINCOUNT", "1000", 1) != 0) return;
     execv("/proc/self/exe", argv);
-    unsetenv("OPENBLAS_CORETYPE");
+    if (core) unsetenv("OPENBLAS_CORETYPE");
 }
 
 static void print_log(void *user, cf_log_level level, const char *line)
@@ -99,7 +105,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (!commands[i].run || strcmp(commands[i].name, name) != 0) continue;
-        choose_blas_core(argv);
+        prepare_libraries(argv);
         cf_log_set(print_log, NULL);
         int status = commands[i].run(argc - 1, argv + 1);
         if (fflush(stdout) != 0 && status == 0) {

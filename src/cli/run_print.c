@@ -76,6 +76,11 @@ static void print_model(const cf_run_plan *p)
             (double)p->parameters / 1e6, (double)p->trained / 1e6,
             m->train_text ? ", the text side too" : "", *p->weights ? p->weights : "start values");
     fprintf(stderr, "classes  %zu, vocabulary %s\n", p->classes, p->vocabulary);
+    if (!p->alike[0]) return;
+    fprintf(stderr, "         most alike for the text tower: \"%s\" and \"%s\", cosine %.3f\n",
+            p->alike[0], p->alike[1], p->cosine);
+    if (p->cosine > 0.99)
+        fprintf(stderr, "warning: these two classes can hardly be told apart by their texts\n");
 }
 
 static void planned(void *user, const cf_run_plan *p)

@@ -32,7 +32,8 @@ cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch)
                                   .frames = 8,
                                   .mit_layers = 1,
                                   .prompt_layers = 2,
-                                  .prompt_alpha = 0.1 };
+                                  .prompt_alpha = 0.1,
+                                  .logit_scale = 1 / 0.07 };
         return CF_OK;
     }
     return CF_FAIL(CF_ENOTFOUND,

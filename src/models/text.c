@@ -16,7 +16,8 @@ cf_status cf_text_init(cf_xclip *m)
                          cf_shape_of(c->context, w), "positional_embedding"));
     CF_TRY(cf_params_add(&m->text_projection, p, cf_init_normal(std), cf_shape_of(w, c->embed),
                          "text_projection"));
-    CF_TRY(cf_params_add(&m->logit_scale, p, cf_init_constant(log(1 / 0.07)),
+    double scale = c->logit_scale > 0 ? c->logit_scale : 1 / 0.07;
+    CF_TRY(cf_params_add(&m->logit_scale, p, cf_init_constant(log(scale)),
                          cf_shape_make(0, NULL), "logit_scale"));
     CF_TRY(cf_params_add(&m->token_embedding, p, cf_init_normal(0.02),
                          cf_shape_of(c->vocabulary, w), "token_embedding.weight"));

@@ -164,6 +164,7 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *
     m.mit_layers = (size_t)c->model.mit_layers;
     m.prompt_layers = c->model.prompt == CF_PROMPT_VIDEO ? (size_t)c->model.prompt_layers : 0;
     m.prompt_alpha = c->model.prompt_alpha;
+    m.logit_scale = c->model.logit_scale;
     m.drop_path = c->model.drop_path_rate;
     m.recompute = c->train.use_checkpoint;
     m.train_text = !c->model.fix_text;

@@ -70,6 +70,8 @@ static const cf_config_key keys[] = {
            "what is added to the class names' features"),
     INT("MODEL.PROMPT_LAYERS", model.prompt_layers, "2", 0, 64, "layers",
         "of the video-specific prompt; 0 switches it off"),
+    REAL("MODEL.LOGIT_SCALE", model.logit_scale, "14.285714285714286", 1e-3, 1e3, "",
+         "start of the factor before the cosines, without CLIP weights"),
     REAL("MODEL.PROMPT_ALPHA", model.prompt_alpha, "0.1", -1e6, 1e6, "",
          "start value of the prompt's weight"),
     CHOICE("MODEL.HEAD", model.head, cf_config_head, "text", "text|fc",

@@ -157,9 +157,17 @@ done:
     return status;
 }
 
-static void tell_plan(const cf_run *r)
+/* Classes beyond which their likeness is not computed: it takes time with the square. */
+#define MOST_ALIKE_CLASSES 4000
+
+static cf_status tell_plan(cf_run *r)
 {
-    if (!r->options.planned) return;
+    if (!r->options.planned) return CF_OK;
+    bool to_train = cf_xclip_config_get(r->model)->train_text && !r->options.only_test;
+    size_t pair[2] = { 0, 0 };
+    double cosine = -1;
+    if (!to_train && r->classes.n <= MOST_ALIKE_CLASSES)
+        CF_TRY(cf_run_class_likeness(&cosine, pair, r));
     const cf_params *params = cf_xclip_params(r->model);
     const cf_run_plan plan = {
         .config = r->config,
@@ -176,8 +184,12 @@ static void tell_plan(const cf_run *r)
         .steps = r->steps,
         .first_step = r->at.step,
         .only_test = r->options.only_test,
+        .alike = { pair[1] ? r->classes.name[pair[0]] : NULL,
+                   pair[1] ? r->classes.name[pair[1]] : NULL },
+        .cosine = cosine,
     };
     r->options.planned(r->options.user, &plan);
+    return CF_OK;
 }
 
 static cf_status open_all(cf_run *r)
@@ -207,11 +219,11 @@ cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o)
     if (o) r->options = *o;
     if (c->test.only_test) r->options.only_test = true;
     cf_status status = open_all(r);
+    if (status == CF_OK) status = tell_plan(r);
     if (status != CF_OK) {
         cf_run_free(r);
         return status;
     }
-    tell_plan(r);
     *out = r;
     return CF_OK;
 }

@@ -77,6 +77,8 @@ cf_status cf_run_build_model(cf_run *r, const cf_st_file *file);
 /* Names from DATA.LABEL_LIST or the pack, held against NUM_CLASSES and both datasets. */
 cf_status cf_run_read_classes(cf_run *r);
 cf_status cf_run_tokenize_classes(cf_run *r); /* needs tokenizer and model */
+/* The two classes whose text features are most alike, and their cosine (-1: fewer than two). */
+cf_status cf_run_class_likeness(double *cosine, size_t pair[2], cf_run *r);
 void cf_classes_fini(cf_classes *c);
 
 /* ---- checkpoint.c ---------------------------------------------------------------------------- */

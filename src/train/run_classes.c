@@ -8,6 +8,7 @@
  * given and the names are the pack's, it is the pack's. */
 #include "train/run.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,4 +192,29 @@ cf_status cf_run_tokenize_classes(cf_run *r)
     CF_TRY(cf_alloc(&c->gathered, n, sizeof *c->gathered));
     return cf_tokenize_table(c->tokens, r->tokenizer, (const char *const *)c->name, c->n,
                              c->context);
+}
+
+cf_status cf_run_class_likeness(double *cosine, size_t pair[2], cf_run *r)
+{
+    size_t e = cf_xclip_config_get(r->model)->embed, K = r->classes.n;
+    double *unit, most = -1;
+    CF_TRY(cf_run_text_features(r));
+    CF_TRY(cf_alloc(&unit, K * e, sizeof *unit));
+    for (size_t k = 0; k < K; k++) {
+        const cf_real *c = r->text.features + k * e;
+        double norm = sqrt(cf_vec_sum_squares(c, e));
+        for (size_t j = 0; j < e; j++) unit[k * e + j] = (double)c[j] / norm;
+    }
+    for (size_t a = 1; a < K; a++)
+        for (size_t b = 0; b < a; b++) {
+            double dot = 0;
+            for (size_t j = 0; j < e; j++) dot += unit[a * e + j] * unit[b * e + j];
+            if (dot <= most) continue;
+            most = dot;
+            pair[0] = b;
+            pair[1] = a;
+        }
+    cf_free(unit);
+    *cosine = most;
+    return CF_OK;
 }

@@ -70,8 +70,7 @@ static void cut_patches(cf_real *panel, const cf_node *n, const sizes *s, size_t
                         size_t count)
 {
     const cf_real *pictures = n->in[0]->data + first * 3 * s->size * s->size;
-#pragma omp parallel for schedule(static) if (count > 1)
-    for (size_t f = 0; f < count; f++) {
+    for (size_t f = 0; f < count; f++) { /* cf_im2col splits a picture among the threads itself */
         cf_real *rows = panel + f * s->rows * s->width;
         memset(rows, 0, s->width * sizeof *rows);
         cf_im2col(rows + s->width, pictures + f * 3 * s->size * s->size, 1, s->size, s->patch);
