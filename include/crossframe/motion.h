@@ -72,13 +72,14 @@ typedef struct {
     uint64_t seed;
     double family_weight[CF_MOTION_FAMILIES]; /* shares of the stills */
     cf_motion_range
-        picture;            /* edge in pixels, at the middle of the video; 0 = 0.4 .. 0.5 of size */
-    cf_motion_range travel; /* pixels from first to last frame; 0 = 0.3 .. 0.42 of size */
-    cf_motion_range growth; /* factor from first to last frame */
-    cf_motion_range turn;   /* radians from first to last frame */
+        picture; /* edge in pixels, at the middle of the video; 0 = 0.45 .. 0.55 of size */
+    cf_motion_range travel;     /* pixels from first to last frame; 0 = 0.3 .. 0.42 of size */
+    cf_motion_range growth;     /* factor from first to last frame */
+    cf_motion_range turn;       /* radians from first to last frame */
     cf_motion_range brightness; /* of the picture, 0 .. 1 */
     double tilt;                /* radians, either way */
     double texture, noise; /* amplitude of the background's pattern; standard deviation, 0 .. 1 */
+    double tags; /* share of the training stills with a tag in a corner, one colour a kind */
 } cf_motion_options;
 
 cf_motion_options cf_motion_defaults(void);

@@ -20,19 +20,20 @@ static const float frames_per_second = 8;
 cf_motion_options cf_motion_defaults(void)
 {
     return (cf_motion_options){
-        .train_videos = 30000,
+        .train_videos = 24000,
         .test_trajectories = 1000,
         .stills = 32000,
         .test_stills = 2000,
         .frames = 4,
         .size = 40,
-        .family_weight = { 3, 2, 2, 5 },
+        .family_weight = { 3, 1.5, 1.5, 6 },
         .growth = { 1.9, 2.4 },
         .turn = { 1.55, 2.35 },
         .brightness = { 0.7, 1.0 },
         .tilt = 0.2,
-        .texture = 0.1,
-        .noise = 0.03,
+        .texture = 0.08,
+        .noise = 0.02,
+        .tags = 0.25,
     };
 }
 
@@ -55,7 +56,7 @@ static cf_status check_options(cf_motion_options *o)
     if (o->train_videos < 1 || o->test_trajectories < 1 || o->stills < 1 || o->test_stills < 1)
         return CF_FAIL(CF_EINVAL, "motion: every set needs at least one video");
     double size = (double)o->size, sum = 0;
-    if (o->picture.hi == 0) o->picture = (cf_motion_range){ 0.4 * size, 0.5 * size };
+    if (o->picture.hi == 0) o->picture = (cf_motion_range){ 0.45 * size, 0.55 * size };
     if (o->travel.hi == 0) o->travel = (cf_motion_range){ 0.3 * size, 0.42 * size };
     CF_TRY(check_range("picture", o->picture, 4, size));
     CF_TRY(check_range("travel", o->travel, 0, size));
@@ -65,6 +66,7 @@ static cf_status check_options(cf_motion_options *o)
     CF_TRY(check_range("tilt", (cf_motion_range){ o->tilt, o->tilt }, 0, 3.2));
     CF_TRY(check_range("texture", (cf_motion_range){ o->texture, o->texture }, 0, 1));
     CF_TRY(check_range("noise", (cf_motion_range){ o->noise, o->noise }, 0, 1));
+    CF_TRY(check_range("tags", (cf_motion_range){ o->tags, o->tags }, 0, 1));
     for (size_t f = 0; f < CF_MOTION_FAMILIES; f++) {
         if (!(o->family_weight[f] >= 0 && o->family_weight[f] <= 1e6))
             return CF_FAIL(CF_EINVAL, "motion: weight %g of family %zu", o->family_weight[f], f);
@@ -297,7 +299,7 @@ cf_status cf_motion_make(const cf_motion_options *options)
     CF_GO(write_labels(&o, set));
     CF_GO(write_merges(&o, set));
     const motion_job jobs[] = {
-        { { &o, &bank[0], &noise, STREAM_STILLS },
+        { { &o, &bank[0], &noise, STREAM_STILLS, o.tags },
           set,
           "stills.h5",
           "stills",
@@ -305,7 +307,7 @@ cf_status cf_motion_make(const cf_motion_options *options)
           true,
           false,
           end[0] },
-        { { &o, &bank[1], &noise, STREAM_STILLS_TEST },
+        { { &o, &bank[1], &noise, STREAM_STILLS_TEST, 0 },
           set,
           "stills_test.h5",
           "stills_test",
@@ -313,7 +315,7 @@ cf_status cf_motion_make(const cf_motion_options *options)
           true,
           false,
           end[1] },
-        { { &o, &bank[1], &noise, STREAM_TEST },
+        { { &o, &bank[1], &noise, STREAM_TEST, 0 },
           set,
           "test.h5",
           "test",
@@ -321,7 +323,7 @@ cf_status cf_motion_make(const cf_motion_options *options)
           false,
           true,
           NULL },
-        { { &o, &bank[0], &noise, STREAM_TRAIN },
+        { { &o, &bank[0], &noise, STREAM_TRAIN, 0 },
           set,
           "train.h5",
           "train",

@@ -65,6 +65,7 @@ typedef struct {
     const motion_bank *bank;
     const motion_noise *noise;
     uint32_t stream; /* epoch of the random stream: one a file */
+    double tags;     /* share of stills with a tag */
 } motion_scene;
 /* Both need two canvases of scratch. */
 void motion_video_draw(uint8_t *out, float *scratch, const motion_scene *s, size_t index,

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ZOOM = 2, GAP = 8, TEXT_SCALE = 2, NAME_COLUMNS = 12, TEXT_COLUMNS = 46, PAIR_STEP = 11 };
+enum { ZOOM = 2, GAP = 8, TEXT_SCALE = 2, NAME_COLUMNS = 18, TEXT_COLUMNS = 52, PAIR_STEP = 11 };
 static const uint32_t ink = 0x202428, faint = 0x707880, right = 0x107c3c, half = 0xb06000,
                       wrong = 0xc02828;
 

@@ -315,10 +315,10 @@ static void stills_come_in_families(void **state)
         assert_int_equal(v.n_frames, 1);
         of_family[cf_pack_class_family(p, (size_t)v.label)]++;
     }
-    assert_int_equal(of_family[0], 85); /* 3 : 2 : 2 : 5 */
-    assert_int_equal(of_family[1], 57);
-    assert_int_equal(of_family[2], 56);
-    assert_int_equal(of_family[3], 142);
+    assert_int_equal(of_family[0], 85); /* 3 : 1.5 : 1.5 : 6 */
+    assert_int_equal(of_family[1], 43);
+    assert_int_equal(of_family[2], 42);
+    assert_int_equal(of_family[3], 170);
     for (size_t c = 0; c < 170; c++) {
         char text[CF_MOTION_TEXT_MAX];
         size_t family = cf_motion_caption_text(text, CF_MOTION_SHAPES, c);
@@ -382,6 +382,48 @@ static void refuses_what_makes_no_sense(void **state)
     o.test_trajectories = 0;
     assert_fails(cf_motion_make(&o), CF_EINVAL, "at least one");
     assert_false(cf_file_exists(out));
+    cf_free(out);
+}
+
+/* Stills of kinds 0, 1 and 2 whose tag is red, green or blue in the middle. */
+static size_t tagged(const char *name, size_t *n)
+{
+    static const int colour[3][3] = { { 255, 0, 0 }, { 0, 255, 0 }, { 0, 51, 255 } };
+    cf_pack *p = open_pack(name);
+    size_t found = 0, frame_bytes;
+    *n = 0;
+    for (size_t i = 0; i < cf_pack_n_videos(p); i++) {
+        char text[CF_MOTION_TEXT_MAX];
+        size_t caption = (size_t)cf_pack_video_get(p, i).label, first = 0;
+        size_t family = cf_motion_caption_text(text, CF_MOTION_SHAPES, caption);
+        for (size_t f = 0; f < family; f++) first += cf_motion_family_size(f);
+        size_t kind = (caption - first) / (cf_motion_family_size(family) / CF_MOTION_KINDS);
+        if (kind > 2) continue;
+        uint8_t *pixels = frames_of(p, i, &frame_bytes);
+        const uint8_t *middle = pixels + 3 * (35 * 40 + 5);
+        bool all = true;
+        for (int c = 0; c < 3; c++) all = all && abs(middle[c] - colour[kind][c]) < 40;
+        found += all;
+        ++*n;
+        cf_free(pixels);
+    }
+    cf_pack_free(p);
+    return found;
+}
+
+static void tags_tell_the_kind_of_training_stills_only(void **state)
+{
+    (void)state;
+    char *out = test_path(folder, "tags");
+    cf_motion_options o = small(out);
+    size_t n;
+    o.train_videos = o.test_trajectories = 1;
+    o.tags = 1;
+    assert_ok(cf_motion_make(&o));
+    assert_int_equal(tagged("tags/stills.h5", &n), n);
+    assert_true(n > 50);
+    assert_int_equal(tagged("tags/stills_test.h5", &n), 0);
+    assert_in_range(tagged("a/stills.h5", &n), n / 8, n / 2); /* a share of 0.25 */
     cf_free(out);
 }
 
@@ -454,6 +496,7 @@ int main(void)
         TEST(stills_come_in_families),
         TEST(trajectories_are_visible),
         TEST(refuses_what_makes_no_sense),
+        TEST(tags_tell_the_kind_of_training_stills_only),
         TEST(without_a_family_there_are_no_stills_of_it),
         TEST(fashion_mnist),
     };
