@@ -111,10 +111,9 @@ static int parse(call *c, bool *stop, int argc, char **argv)
         { "out", 0, CLI_TEXT, &m->out, "DIR", "where to; made if missing, its files are replaced",
           0, 0 },
         { "source", 0, CLI_TEXT, &m->source, "DIR",
-          "Fashion-MNIST's four IDX files (" CF_MOTION_SOURCE
-          "; without that folder ten shapes are drawn)",
-          0, 0 },
-        { "own-shapes", 0, CLI_FLAG, &m->own_shapes, NULL, "draw the shapes in any case", 0, 0 },
+          "Fashion-MNIST's IDX files (" CF_MOTION_SOURCE "; without it ten shapes are drawn)", 0,
+          0 },
+        { "own-shapes", 0, CLI_FLAG, &m->own_shapes, NULL, "draws the shapes anyway", 0, 0 },
         { "train-videos", 0, CLI_SIZE, &c->train_videos, "N", "videos to train on (24000)", 1,
           many },
         { "test-trajectories", 0, CLI_SIZE, &c->test_trajectories, "N",
@@ -150,8 +149,7 @@ static int parse(call *c, bool *stop, int argc, char **argv)
         { "log", 0, CLI_TEXT, &repeated, "NAME=FILE.jsonl", "report: training log; may be repeated",
           0, 0 },
         { "rows", 0, CLI_SIZE, &c->rows, "N", "report: videos on the contact sheet (24)", 2, 1000 },
-        { "seconds", 0, CLI_REAL, &c->report.seconds, "S", "report: to note in summary.json", 0,
-          0 },
+        { "seconds", 0, CLI_REAL, &c->report.seconds, "S", "report: for summary.json", 0, 0 },
     };
     const cli_command command = {
         .name = "motion",

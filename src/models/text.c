@@ -17,8 +17,8 @@ cf_status cf_text_init(cf_xclip *m)
     CF_TRY(cf_params_add(&m->text_projection, p, cf_init_normal(std), cf_shape_of(w, c->embed),
                          "text_projection"));
     double scale = c->logit_scale > 0 ? c->logit_scale : 1 / 0.07;
-    CF_TRY(cf_params_add(&m->logit_scale, p, cf_init_constant(log(scale)),
-                         cf_shape_make(0, NULL), "logit_scale"));
+    CF_TRY(cf_params_add(&m->logit_scale, p, cf_init_constant(log(scale)), cf_shape_make(0, NULL),
+                         "logit_scale"));
     CF_TRY(cf_params_add(&m->token_embedding, p, cf_init_normal(0.02),
                          cf_shape_of(c->vocabulary, w), "token_embedding.weight"));
     CF_TRY(cf_norm_init(&m->ln_final, p, "ln_final", w));
