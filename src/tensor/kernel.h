@@ -11,10 +11,15 @@
 
 #include "crossframe/tensor.h"
 
-/* Function versions are chosen by a resolver that runs before the sanitizers are ready. */
+/* Function versions are chosen by a resolver that runs before the sanitizers are ready. By level,
+ * not by CPU name: names are tested for one maker only. gcc before 12 knows no levels. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) &&                  \
     !defined(__clang__)
+#if __GNUC__ >= 12
 #define CF_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CF_KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
 #else
 #define CF_KERNEL
 #endif
