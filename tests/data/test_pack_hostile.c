@@ -261,14 +261,17 @@ static void a_cut_file_is_an_error(void **state)
     }
 }
 
-static size_t damage(char *bytes, size_t n, const cf_h5_info *info)
+/* Changes one byte after another; how many changes were tried, and how many opened all the same. */
+static size_t damage(char *bytes, size_t n, const cf_h5_info *info, size_t *tried)
 {
     size_t opened = 0, end = (size_t)info->offset + info->n * info->item_bytes;
     size_t before = cf_memory_stats_get().bytes_now;
     assert_true(info->offset > 0 && end <= n);
-    for (size_t at = (size_t)info->offset; at < end; at += test_full() ? 1 : 3) {
+    for (size_t at = (size_t)info->offset; at < end; at++) {
         char old = bytes[at];
         bytes[at] = (char)(at % 3 == 0 ? 0xff : at % 3 == 1 ? old ^ 1 : 0);
+        if (bytes[at] == old) continue;
+        ++*tried;
         write_plain(path, bytes, n);
         cf_pack *p = NULL;
         if (cf_pack_open(&p, path) == CF_OK) {
@@ -300,9 +303,10 @@ static void damaged_tables_and_frames_do_no_harm(void **state)
     cf_h5_close(h);
     assert_ok(cf_file_read(&bytes, &n, path));
     for (size_t i = 0; i < 9; i++) {
-        size_t opened = damage(bytes, n, &info[i]);
+        size_t tried = 0, opened = damage(bytes, n, &info[i], &tried);
         if (i == 0) assert_true(opened > 100); /* frames are not looked into on opening */
-        if (i == 1) assert_true(opened < 30);
+        /* Of the offsets only low bytes can change and leave a table that fits. */
+        if (i == 1) assert_true(tried > 10 && 4 * opened < tried);
     }
     assert_true(cf_memory_stats_get().bytes_peak < (size_t)1 << 26);
     cf_free(bytes);
