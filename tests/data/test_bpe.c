@@ -1,12 +1,10 @@
 /* Learning a byte-pair vocabulary: the textbook example by hand, determinism, limits, every failed
  * allocation; and that the tokenizer, given what was learnt, makes one token of every learnt
  * word. */
-#include "test.h"
+#include "test_in_folder.h"
 
 #include "crossframe/data.h"
 #include "crossframe/motion.h"
-
-static char *folder;
 
 static char *learn(const char *const *texts, size_t n, size_t most)
 {
@@ -96,20 +94,6 @@ static void every_failed_allocation_is_clean(void **state)
     assert_true(failures > 10);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,5 +102,5 @@ int main(void)
         TEST(captions_become_one_token_a_word),
         TEST(every_failed_allocation_is_clean),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder) != 0;
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown) != 0;
 }

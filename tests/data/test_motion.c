@@ -1,15 +1,13 @@
 /* The motion dataset: texts, IDX files, same bytes whatever the threads, a trajectory and its
  * reverse holding the same frames, balance, refusals; and the report's arithmetic on made-up
  * scores. */
-#include "test.h"
+#include "test_in_folder.h"
 
 #include "crossframe/motion.h"
 #include "data/motion_parts.h"
 
 #include <omp.h>
 #include <zlib.h>
-
-static char *folder;
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
@@ -471,20 +469,6 @@ static void fashion_mnist(void **state)
     cf_free(out);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,5 +487,5 @@ int main(void)
         TEST(without_a_family_there_are_no_stills_of_it),
         TEST(fashion_mnist),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder) != 0;
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown) != 0;
 }

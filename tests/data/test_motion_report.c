@@ -1,11 +1,9 @@
 /* The motion report: its arithmetic on made-up scores, the ceiling of what cannot see the order,
  * refusals, and the files it writes. */
-#include "test.h"
+#include "test_in_folder.h"
 
 #include "crossframe/h5.h"
 #include "crossframe/motion.h"
-
-static char *folder;
 
 static void arithmetic(void **state)
 {
@@ -167,20 +165,6 @@ static void report_files(void **state)
     cf_free(pack);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,5 +173,5 @@ int main(void)
         TEST(refuses_scores_of_something_else),
         TEST(report_files),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder) != 0;
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown) != 0;
 }

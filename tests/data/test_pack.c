@@ -1,30 +1,14 @@
 /* Packed datasets: what is written is read, by every layout of the file, by many threads; what
  * the writer refuses; and that nothing is left behind when the disk is full. */
 #include "pack_help.h"
+#define FOLDER_FILE "a.h5"
+#include "test_in_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
-
-static char *folder, *path;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    path = test_path(folder, "a.h5");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    cf_free(path);
-    test_folder_remove(folder);
-    return 0;
-}
 
 static size_t n_files(void)
 {
@@ -403,7 +387,7 @@ static void no_memory_is_an_error_and_no_leak(void **state)
     assert_true(n > 20);
 }
 
-#define PACK(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define PACK(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 TESTS(PACK(raw_round_trip), PACK(png_round_trip), PACK(the_layout_is_the_one_told),
       PACK(the_same_content_is_the_same_bytes_in_the_oldest_format),
       PACK(contiguous_frames_are_read_from_the_file_itself), PACK(threads_read_every_layout),

@@ -3,24 +3,8 @@
  * other pixels, never a crash. Damage to HDF5's own structures is not tried: HDF5 1.10.8 itself
  * crashes on some (H5HG_read). */
 #include "pack_help.h"
-
-static char *folder, *path;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    path = test_path(folder, "a.h5");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    cf_free(path);
-    test_folder_remove(folder);
-    return 0;
-}
+#define FOLDER_FILE "a.h5"
+#include "test_in_folder.h"
 
 static void refused(cf_status code, const char *text)
 {
@@ -312,7 +296,7 @@ static void damaged_tables_and_frames_do_no_harm(void **state)
     cf_free(bytes);
 }
 
-#define PACK(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define PACK(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 TESTS(PACK(other_files_are_refused), PACK(the_head_is_checked), PACK(each_wrong_row_is_named),
       PACK(each_wrong_or_missing_table_is_named), PACK(numbers_too_large_for_a_table_are_refused),
       PACK(huge_tables_are_refused_before_memory_is_asked), PACK(data_in_other_files_is_refused),

@@ -1,14 +1,12 @@
 /* The tokenizer: cleaning and splitting by the vectors of spec 10.4 (as pieces: with a vocabulary
  * without merges the ids spell the bytes), byte ids, special texts, byte pairs against a second
  * implementation on strings, both file formats, refusals, failed allocations. */
-#include "test.h"
+#include "test_in_folder.h"
 
 #include "crossframe/data.h"
 #include "data/tokenizer_parts.h"
 
 #include <zlib.h>
-
-static char *folder;
 
 static cf_tokenizer *open_text(const char *merges)
 {
@@ -375,20 +373,6 @@ static void every_failed_allocation_is_clean(void **state)
     cf_free(path);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,5 +386,5 @@ int main(void)
         TEST(names_texts_it_cannot_take),
         TEST(every_failed_allocation_is_clean),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder) != 0;
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown) != 0;
 }

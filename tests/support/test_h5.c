@@ -1,7 +1,8 @@
 /* The HDF5 wrapper: what is written is read, conversions that would change values are refused,
  * files made by others (fixed-length text, chunks, filters, big-endian, scalars, empty), and
  * what is no good HDF5. */
-#include "test.h"
+#define FOLDER_FILE "a.h5"
+#include "test_in_folder.h"
 
 #include "crossframe/h5.h"
 
@@ -10,24 +11,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
-
-static char *folder, *path;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = test_folder_new();
-    path = test_path(folder, "a.h5");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    cf_free(path);
-    test_folder_remove(folder);
-    return 0;
-}
 
 static const char *const words[] = { "", "eins", "zw\xc3\xb6lf", "a longer text of several words" };
 static const float floats[] = { 0, -1.5f, 3.25e30f, 1e-40f, NAN, INFINITY };
@@ -534,7 +517,7 @@ static void threads_may_read_at_once(void **state)
     for (int i = 0; i < 4; i++) assert_int_equal(wrong[i], 0);
 }
 
-#define H5(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define H5(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 TESTS(H5(numbers_and_texts_come_back), H5(the_file_can_be_looked_around_in),
       H5(attributes_come_back), H5(conversions_that_change_values_are_refused),
       H5(streams_of_bytes_come_back), H5(a_stream_of_another_length_is_refused),
