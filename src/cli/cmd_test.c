@@ -1,5 +1,4 @@
 /* crossframe test: scores of a checkpoint on the test set. The result goes to stdout. */
-#include "cli.h"
 #include "run_print.h"
 
 #include <inttypes.h>
@@ -9,8 +8,9 @@ typedef struct {
     const char *config, *resume, *scores;
 } call;
 
-static cf_status run(run_printer *printer, cf_config *c, const call *o)
+static cf_status run(run_printer *printer, cf_config *c, const void *of)
 {
+    const call *o = of;
     cf_run *r = NULL;
     cf_eval_record e;
     cf_status status = CF_OK;
@@ -49,19 +49,5 @@ int cmd_test(int argc, char **argv)
         .options = options,
         .n_options = sizeof options / sizeof *options,
     };
-    cli_args args;
-    cf_config *c;
-    run_printer printer = { 0 };
-    int exit_status;
-    if (!cli_parse(&args, &exit_status, &command, argc, argv)) return exit_status;
-    if (!o.config) {
-        cli_args_free(&args);
-        return cli_misused("test", "-c CONFIG is missing");
-    }
-    cf_status status = cf_config_load(&c, o.config, args.opts, args.n_opts);
-    cli_args_free(&args);
-    if (status != CF_OK) return cli_failed();
-    status = run(&printer, c, &o);
-    cf_config_free(c);
-    return run_finished(&printer, status);
+    return run_command(&command, &o.config, run, &o, argc, argv);
 }

@@ -1,5 +1,4 @@
 /* crossframe train: a run as the configuration says. Dedicated options come last and win. */
-#include "cli.h"
 #include "run_print.h"
 
 #include <stdio.h>
@@ -41,11 +40,12 @@ static void print_end(const cf_run *r, const cf_config *c)
             c->output, (double)s.activation_peak / 1e6, (double)s.gradient_peak / 1e6);
 }
 
-static cf_status run(run_printer *printer, cf_config *c)
+static cf_status run(run_printer *printer, cf_config *c, const void *of)
 {
     cf_run *r = NULL;
     cf_eval_record e;
     cf_status status = CF_OK;
+    CF_TRY(apply(c, of));
     cf_run_options o = run_printer_options(printer, c);
     CF_TRY(cf_run_new(&r, c, &o));
     if (!c->test.only_test) {
@@ -93,20 +93,5 @@ int cmd_train(int argc, char **argv)
                  "saves;\n"
                  "--resume OUTPUT/last.safetensors goes on with the same bits.",
     };
-    cli_args args;
-    cf_config *c;
-    run_printer printer = { 0 };
-    int exit_status;
-    if (!cli_parse(&args, &exit_status, &command, argc, argv)) return exit_status;
-    if (!o.config) {
-        cli_args_free(&args);
-        return cli_misused("train", "-c CONFIG is missing");
-    }
-    cf_status status = cf_config_load(&c, o.config, args.opts, args.n_opts);
-    cli_args_free(&args);
-    if (status != CF_OK) return cli_failed();
-    status = apply(c, &o);
-    if (status == CF_OK) status = run(&printer, c);
-    cf_config_free(c);
-    return run_finished(&printer, status);
+    return run_command(&command, &o.config, run, &o, argc, argv);
 }

@@ -2,8 +2,6 @@
  * PRINT_FREQ micro-batches (tests: each tenth), so that a log file stays readable. */
 #include "run_print.h"
 
-#include "cli.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -167,9 +165,24 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
                              .stop = &stop_asked };
 }
 
-int run_finished(run_printer *p, cf_status status)
+int run_command(const cli_command *command, const char *const *config, run_body *body,
+                const void *call, int argc, char **argv)
 {
-    end_live(p);
+    cli_args args;
+    cf_config *c;
+    run_printer printer = { 0 };
+    int exit_status;
+    if (!cli_parse(&args, &exit_status, command, argc, argv)) return exit_status;
+    if (!*config) {
+        cli_args_free(&args);
+        return cli_misused(command->name, "-c CONFIG is missing");
+    }
+    cf_status status = cf_config_load(&c, *config, args.opts, args.n_opts);
+    cli_args_free(&args);
+    if (status != CF_OK) return cli_failed();
+    status = body(&printer, c, call);
+    cf_config_free(c);
+    end_live(&printer);
     if (status == CF_OK) return 0;
     int failed = cli_failed();
     return status == CF_EINTERRUPTED ? 130 : failed;

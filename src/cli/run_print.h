@@ -2,6 +2,7 @@
 #ifndef CROSSFRAME_CLI_RUN_PRINT_H
 #define CROSSFRAME_CLI_RUN_PRINT_H
 
+#include "cli.h"
 #include "crossframe/train.h"
 
 typedef struct {
@@ -17,7 +18,10 @@ typedef struct {
 /* The options of a run that prints through *p and stops at Ctrl-C, which this installs: the first
  * one asks, the second one kills. A full file system or file size limit becomes an error line. */
 cf_run_options run_printer_options(run_printer *p, const cf_config *c);
-/* Exit status of a run that ended so: 0, 1 after the error line, 130 when it was stopped. */
-int run_finished(run_printer *p, cf_status status);
+/* A whole command: parses, loads the configuration that -c left in *config and sets --opts, calls
+ * body. The exit status: 0, 1 after the error line, 2 for a wrong call, 130 when it was stopped. */
+typedef cf_status run_body(run_printer *p, cf_config *c, const void *call);
+int run_command(const cli_command *command, const char *const *config, run_body *body,
+                const void *call, int argc, char **argv);
 
 #endif
