@@ -146,12 +146,20 @@ static void bench_step(const char *name, const cf_xclip_config *c, size_t b, siz
     cf_free(s.text);
 }
 
+/* As the program itself does (src/cli/main.c): newer kernels, and threads that sleep instead of
+ * spinning. */
+static void prepare_libraries(char **argv)
+{
+    const char *core = getenv("OPENBLAS_CORETYPE") ? NULL : cf_blas_better_core();
+    bool spins = !getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY");
+    if (core) setenv("OPENBLAS_CORETYPE", core, 1);
+    if (spins) setenv("GOMP_SPINCOUNT", "1000", 1);
+    if (core || spins) execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
-    if (cf_blas_better_core() && !getenv("OPENBLAS_CORETYPE")) {
-        setenv("OPENBLAS_CORETYPE", cf_blas_better_core(), 1);
-        execv("/proc/self/exe", argv);
-    }
+    prepare_libraries(argv);
     printf("what,size,threads,median_s,min_s,gflop_s,percent_of_gemm\n");
     double peak = bench_gemm(2048, 2048, 2048, 0);
     if (argc > 1) {
