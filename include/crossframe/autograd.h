@@ -72,9 +72,6 @@ void cf_tape_free(cf_tape *t);
 void cf_tape_reset(cf_tape *t);
 cf_status
 cf_tape_status(const cf_tape *t); /* the first failure since reset; cf_error() has its line */
-/* Fails the tape from model code: stores the line as CF_FAIL does and returns NULL. */
-cf_tensor *cf_tape_fail(cf_tape *t, cf_status code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 /* Off: operations leave no node (inference). Returns the previous setting; on after cf_tape_new. */
 bool cf_tape_record(cf_tape *t, bool on);
 bool cf_tape_recording(const cf_tape *t);

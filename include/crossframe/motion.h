@@ -48,10 +48,8 @@ typedef enum { CF_MOTION_FASHION, CF_MOTION_SHAPES } cf_motion_set;
 
 /* "an ankle boot moving left". class_id 0 .. 79. */
 void cf_motion_class_text(char out[CF_MOTION_TEXT_MAX], cf_motion_set set, size_t class_id);
-const char *cf_motion_motion_text(size_t motion); /* "moving left" */
-const char *cf_motion_axis_text(size_t axis);     /* "left or right" */
-size_t cf_motion_family_size(size_t family);      /* captions of a family */
-size_t cf_motion_n_captions(void);                /* of all families */
+size_t cf_motion_family_size(size_t family); /* captions of a family */
+size_t cf_motion_n_captions(void);           /* of all families */
 /* Caption `caption` (0 .. n_captions-1, families one after another); returns its family. */
 size_t cf_motion_caption_text(char out[CF_MOTION_TEXT_MAX], cf_motion_set set, size_t caption);
 

@@ -83,10 +83,4 @@ typedef struct {
 cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
                       const cf_st_pair *metadata, size_t n_metadata);
 
-/* ---- text ------------------------------------------------------------------------------------ */
-
-/* Decodes one UTF-8 character at *p < end and moves *p behind it. -1 (and one byte on) if the bytes
- * are none: too long, a surrogate, beyond U+10FFFF, cut off. */
-int32_t cf_utf8_next(const char **p, const char *end);
-
 #endif

@@ -99,6 +99,10 @@ void cf_free(void *p);
 cf_status cf_strdup(char **out, const char *s);
 cf_status cf_format(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Decodes one UTF-8 character at *p < end and moves *p behind it. -1 (and one byte on) if the bytes
+ * are none: too long, a surrogate, beyond U+10FFFF, cut off. */
+int32_t cf_utf8_next(const char **p, const char *end);
+
 typedef struct {
     size_t allocations; /* calls that obtained memory since the program started */
     size_t bytes_now, bytes_peak;

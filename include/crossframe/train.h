@@ -215,9 +215,7 @@ cf_status cf_run_train(cf_run *r);
 /* One test of DATA.VAL_FILE with the configured views. */
 cf_status cf_run_test(cf_eval_record *out, cf_run *r);
 void cf_run_free(cf_run *r);
-/* Borrowed; for tests and tools. */
-cf_xclip *cf_run_model(const cf_run *r);
-const cf_adamw *cf_run_adamw(const cf_run *r);
+/* Borrowed: its memory statistics. */
 cf_tape *cf_run_tape(const cf_run *r);
 
 #endif

@@ -3,8 +3,6 @@
  * Memory of one operation in the value arena: the output tensor, its data, the kept values and the
  * node stay until reset (or until the surrounding segment ends); scratch is given back at once.
  * Gradients of intermediates live in the gradient arena behind a free list (see pool.c). */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "tape.h"
@@ -45,17 +43,6 @@ void cf_tape_reset(cf_tape *t)
 }
 
 cf_status cf_tape_status(const cf_tape *t) { return t->status; }
-
-cf_tensor *cf_tape_fail(cf_tape *t, cf_status code, const char *format, ...)
-{
-    char line[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (t->status == CF_OK) t->status = cf_fail(code, "%s", line);
-    return NULL;
-}
 
 bool cf_tape_record(cf_tape *t, bool on)
 {

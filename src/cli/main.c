@@ -68,8 +68,8 @@ static int unknown_command(const char *name)
  * on as it is, only slower.
  *  - OpenBLAS: newer kernels than it would choose (cf_blas_better_core).
  *  - OpenMP: a thread that waits for the others soon sleeps instead of spinning. A free machine
- *    shows no difference; beside one other busy process a step took up to 4 times as long with the
- *    default. */
+ *    shows no difference; beside one other busy process a step of the demo took more than twice as
+ *    long with the default. */
 static void prepare_libraries(char **argv)
 {
     const char *core = getenv("OPENBLAS_CORETYPE") ? NULL : cf_blas_better_core();

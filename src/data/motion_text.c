@@ -44,26 +44,11 @@ static const char *const motions[CF_MOTION_MOTIONS] = {
     "moving left", "moving right", "moving up",         "moving down",
     "growing",     "shrinking",    "turning clockwise", "turning anticlockwise",
 };
-static const char *const axes[CF_MOTION_MOTIONS / 2] = { "left or right", "up or down",
-                                                         "growing or shrinking",
-                                                         "clockwise or anticlockwise" };
 static const char *const places[PLACES] = { "on the left", "on the right", "at the top",
                                             "at the bottom" };
 static const char *const looks[LOOKS] = { "small dark", "small bright", "large dark",
                                           "large bright" };
 static const size_t family_variants[CF_MOTION_FAMILIES] = { 1, PLACES, LOOKS, CF_MOTION_MOTIONS };
-
-const char *cf_motion_motion_text(size_t motion)
-{
-    CF_ASSERT(motion < CF_MOTION_MOTIONS);
-    return motions[motion];
-}
-
-const char *cf_motion_axis_text(size_t axis)
-{
-    CF_ASSERT(axis < CF_MOTION_MOTIONS / 2);
-    return axes[axis];
-}
 
 void cf_motion_class_text(char out[CF_MOTION_TEXT_MAX], cf_motion_set set, size_t class_id)
 {

@@ -13,8 +13,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-cf_xclip *cf_run_model(const cf_run *r) { return r->model; }
-const cf_adamw *cf_run_adamw(const cf_run *r) { return r->adamw; }
 cf_tape *cf_run_tape(const cf_run *r) { return r->tape; }
 
 cf_loader_options cf_run_loader_options(const cf_run *r, bool training, size_t clips, size_t crops)
