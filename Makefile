@@ -22,7 +22,10 @@ BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
 
 # ---- libraries: the OpenMP build of OpenBLAS, also where another build is the system's default --
-PACKAGES := hdf5 libpng zlib yaml-0.1 libcjson openblas libpcre2-8 libutf8proc
+PACKAGES := hdf5 libpng zlib yaml-0.1 libcjson openblas libpcre2-8 libutf8proc libzip libturbojpeg
+# Video files need FFmpeg; without it all else works, and the program says so.
+FFMPEG := libavformat libavcodec libavutil libswscale
+PACKAGES += $(if $(FFMPEG_OFF),,$(shell pkg-config --exists $(FFMPEG) && echo $(FFMPEG)))
 OPENBLAS := $(patsubst %/libopenblas.so,%,$(firstword $(wildcard /usr/lib/*/openblas-openmp/libopenblas.so)))
 PKG := $(if $(OPENBLAS),PKG_CONFIG_PATH=$(OPENBLAS)/pkgconfig:$$PKG_CONFIG_PATH) pkg-config
 PKG_CFLAGS := $(shell $(PKG) --cflags $(PACKAGES) 2>/dev/null)
@@ -36,7 +39,8 @@ release := -O3 $(if $(ARCH),-march=$(ARCH))
 f64 := -O2 -DCF_REAL=double
 asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
         -DCF_ARENA_MALLOC
-CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE $(PKG_CFLAGS) -MMD -MP
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE $(if $(filter libavformat,$(PACKAGES)),-DCF_HAVE_FFMPEG) \
+            $(PKG_CFLAGS) -MMD -MP
 FLAGS = -std=c11 -g -fopenmp -fno-math-errno -ffp-contract=$(or $(CONTRACT),off) $(WARN) -Werror \
         $($(MODE)) $(KERNEL) $(CFLAGS)
 # Nobody here asks for floating-point traps; with them gcc leaves loops over the exponential scalar.

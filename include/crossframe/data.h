@@ -28,6 +28,44 @@ cf_status cf_png_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t 
                         size_t width, int level);
 cf_status cf_png_write(const char *path, const uint8_t *pixels, size_t height, size_t width);
 
+/* JPEG, baseline and progressive, grey or colour, to RGB by libjpeg-turbo's exact integer transform
+ * at full scale. The rest as for PNG. */
+cf_status cf_jpeg_decode(cf_picture *out, const uint8_t *bytes, size_t n, const char *what);
+/* Fresh bytes in *out (cf_free). quality: 1 .. 100; chroma at half resolution below 90. */
+cf_status cf_jpeg_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t height,
+                         size_t width, int quality);
+/* PNG or JPEG, told by content. CF_EFORMAT: neither. */
+cf_status cf_picture_decode(cf_picture *out, const uint8_t *bytes, size_t n, const char *what);
+
+/* ---- media: anything that has frames --------------------------------------------------------- */
+
+/* A video file of any format that FFmpeg's libraries know, a folder of pictures (PNG, JPEG; in the
+ * order people count: 2 before 10), or one picture, which is a video of one frame. Told by content.
+ * Frames are numbered as they are decoded from the start, none skipped, none repeated: no seeking.
+ * Rotation that the file asks for is done; sizes are those of the pictures as shown. A cf_media is
+ * used by one thread at a time; different ones by different threads. */
+typedef struct cf_media cf_media;
+
+/* CF_ENOTFOUND, CF_EIO; CF_EFORMAT: nothing with pictures in it (audio alone, an empty file or
+ * folder, noise), with FFmpeg's reason; CF_EUNSUPPORTED: a video file in a build without FFmpeg. */
+cf_status cf_media_open(cf_media **out, const char *path);
+/* The bytes of one file (a member of a tar), which must outlive it. `name` stands for the path. */
+cf_status cf_media_open_memory(cf_media **out, const uint8_t *bytes, size_t n, const char *name);
+void cf_media_close(cf_media *m); /* NULL is fine */
+const char *cf_media_path(const cf_media *m);
+double cf_media_fps(const cf_media *m); /* average frames per second; 0: unknown */
+/* Exact number of frames, at least 1. Of a video file the first call decodes it once. CF_EFORMAT:
+ * it breaks in the middle, with the frame at which it does. */
+cf_status cf_media_count(int64_t *n_frames, cf_media *m);
+
+/* The picture is borrowed for the call. A failure ends the reading and is passed on. */
+typedef cf_status cf_media_fn(void *user, int64_t frame, const cf_picture *picture);
+/* Hands over the frames frame[0] < frame[1] < ... in order; NULL: all of them. CF_EINVAL: a frame
+ * beyond the end, with how many there are. */
+cf_status cf_media_read(cf_media *m, const int64_t *frame, size_t n, cf_media_fn *fn, void *user);
+/* What this build decodes: "FFmpeg 5.1 (libavcodec 59.37)" or "without FFmpeg". */
+const char *cf_media_libraries(void);
+
 /* ---- packed dataset -------------------------------------------------------------------------- */
 
 typedef struct cf_pack cf_pack;

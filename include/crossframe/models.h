@@ -10,7 +10,7 @@
 #define CROSSFRAME_MODELS_H
 
 #include "crossframe/nn.h"
-#include "crossframe/safetensors.h"
+#include "crossframe/weights.h"
 
 typedef enum {
     CF_ENCODER_CCT,  /* cross-frame communication: message tokens in every vision block */
@@ -109,10 +109,10 @@ void cf_text_cache_fini(cf_text_cache *cache);
 /* ---- weights --------------------------------------------------------------------------------- */
 
 /* What a weights file holds, told by its names: CLIP's two towers alone, or parts of X-CLIP too. */
-bool cf_xclip_file_is_clip(const cf_st_file *f);
+bool cf_xclip_file_is_clip(const cf_weights *f);
 /* Sizes as the shapes tell them. frames is 0 where no tensor tells (no MIT); prompt_alpha and what
  * is no size keep 0. CF_EFORMAT: not a CLIP in native names, with what is missing. */
-cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_st_file *f);
+cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f);
 
 typedef struct {
     size_t loaded; /* tensors read */
@@ -122,7 +122,7 @@ typedef struct {
  * "optimizer." and CLIP's three scalars of sizes are passed over. Complete or refused, the model
  * untouched, with the names that are missing, unexpected or wrongly shaped in one line. allow_clip:
  * a plain CLIP may start a model with new modules. */
-cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_st_file *f, bool allow_clip);
+cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip);
 /* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of
  * it). */
 cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *data);

@@ -161,7 +161,7 @@ void cf_run_log_close(cf_run_log *l);         /* NULL is fine */
  * or MODEL.RESUME), whose shapes then decide: keys that were not given are set in *c from it, a key
  * that was given and says otherwise is CF_EINVAL. NULL: MODEL.ARCH and its sizes alone. vocabulary:
  * of the tokenizer, for ARCH custom without weights. */
-cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *weights,
+cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *weights,
                           size_t vocabulary);
 
 /* What a run is going to do, once everything is open. */

@@ -6,7 +6,7 @@
 #include "cli.h"
 
 #include "crossframe/data.h"
-#include "crossframe/safetensors.h"
+#include "crossframe/weights.h"
 #include "crossframe/train.h"
 
 #include <errno.h>
@@ -50,7 +50,7 @@ static part part_of(const char *name)
 }
 
 /* spec/weight-names.md 1, in its order. */
-static const char *layout_of(const cf_st_file *f)
+static const char *layout_of(const cf_weights *f)
 {
     static const char *const keys[][2] = {
         { "visual.transformer.resblocks.0.message_fc.weight", "native X-CLIP" },
@@ -61,23 +61,23 @@ static const char *layout_of(const cf_st_file *f)
         { "visual.layer1.0.conv1.weight", "CLIP with a ResNet, which is not supported" },
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (cf_st_find(f, keys[i][0])) return keys[i][1];
+        if (cf_weights_find(f, keys[i][0])) return keys[i][1];
     }
     return "none that is known here";
 }
 
-static void print_parts(const cf_st_file *f)
+static void print_parts(const cf_weights *f)
 {
     size_t tensors[N_PARTS] = { 0 }, numbers[N_PARTS] = { 0 }, bytes = 0;
-    for (size_t i = 0; i < cf_st_n_tensors(f); i++) {
-        const cf_st_tensor *t = cf_st_tensor_at(f, i);
+    for (size_t i = 0; i < cf_weights_count(f); i++) {
+        const cf_weight *t = cf_weights_at(f, i);
         part p = part_of(t->name);
         tensors[p]++;
         numbers[p] += t->n;
         bytes += t->n * cf_st_dtype_bytes(t->dtype);
     }
-    printf("%s: checkpoint (safetensors), %zu tensors, %.1f MB\n", cf_st_path(f),
-           cf_st_n_tensors(f), (double)bytes / 1e6);
+    printf("%s: checkpoint (safetensors), %zu tensors, %.1f MB\n", cf_weights_path(f),
+           cf_weights_count(f), (double)bytes / 1e6);
     printf("names: %s\n\n%-16s %8s %14s\n", layout_of(f), "part", "tensors", "parameters");
     size_t all_tensors = 0, all_numbers = 0;
     for (int p = 0; p < N_PARTS; p++) {
@@ -100,12 +100,12 @@ static const char *shown(char out[121], const char *s)
 }
 
 /* A value of one short line as it is; of anything longer how long it is. */
-static void print_metadata(const cf_st_file *f)
+static void print_metadata(const cf_weights *f)
 {
-    if (cf_st_n_metadata(f) > 0) printf("\nmetadata\n");
-    for (size_t i = 0; i < cf_st_n_metadata(f); i++) {
+    if (cf_weights_n_metadata(f) > 0) printf("\nmetadata\n");
+    for (size_t i = 0; i < cf_weights_n_metadata(f); i++) {
         const char *key, *value;
-        cf_st_metadata_at(&key, &value, f, i);
+        cf_weights_metadata_at(&key, &value, f, i);
         size_t n = strlen(value);
         char name[121], text[121];
         if (n <= 100 && !strchr(value, '\n'))
@@ -121,7 +121,7 @@ typedef struct {
 } numbers;
 
 /* Two passes, in double, over what is finite. */
-static numbers measure(const float *value, size_t n)
+static numbers measure(const cf_real *value, size_t n)
 {
     numbers r = { .least = INFINITY, .most = -INFINITY };
     double sum = 0, squares = 0;
@@ -146,7 +146,7 @@ static numbers measure(const float *value, size_t n)
     return r;
 }
 
-static cf_status print_tensor(const cf_st_file *f, const cf_st_tensor *t)
+static cf_status print_tensor(const cf_weights *f, const cf_weight *t)
 {
     char name[121], shape[200] = "[";
     for (size_t i = 0, at = 1; i < t->rank; i++)
@@ -157,29 +157,25 @@ static cf_status print_tensor(const cf_st_file *f, const cf_st_tensor *t)
         printf("%-60s %-4s %s\n", shown(name, t->name), cf_st_dtype_name(t->dtype), shape);
         return CF_OK;
     }
-    float *copy = NULL;
-    const float *value = cf_st_borrow_f32(t);
+    cf_real *value;
+    CF_TRY(cf_alloc(&value, t->n, sizeof *value));
     cf_status status = CF_OK;
-    if (!value) {
-        CF_GO(cf_alloc(&copy, t->n, sizeof *copy));
-        CF_GO(cf_st_read_f32(copy, t->n, f, t));
-        value = copy;
-    }
+    CF_GO(cf_weights_read(value, t->n, f, t));
     numbers r = measure(value, t->n);
     printf("%-60s %-4s %-16s %11.4g %11.4g %11.4g %11.4g %6zu\n", shown(name, t->name),
            cf_st_dtype_name(t->dtype), shape, r.mean, r.std, r.least, r.most, r.odd);
 done:
-    cf_free(copy);
+    cf_free(value);
     return status;
 }
 
 static cf_status inspect_checkpoint(const request *q)
 {
-    cf_st_file *f;
-    CF_TRY(cf_st_open(&f, q->path));
+    cf_weights *f;
+    CF_TRY(cf_weights_open(&f, q->path));
     cf_status status = CF_OK;
     if (q->metadata) {
-        const char *value = cf_st_metadata(f, q->metadata);
+        const char *value = cf_weights_metadata(f, q->metadata);
         if (!value) CF_GO(CF_FAIL(CF_ENOTFOUND, "%s has no metadata %s", q->path, q->metadata));
         printf("%s%s", value, *value && value[strlen(value) - 1] == '\n' ? "" : "\n");
         goto done;
@@ -189,10 +185,10 @@ static cf_status inspect_checkpoint(const request *q)
     if (q->tensors)
         printf("\n%-60s %-4s %-16s %11s %11s %11s %11s %6s\n", "tensor", "kind", "shape", "mean",
                "std", "least", "most", "odd");
-    for (size_t i = 0; q->tensors && i < cf_st_n_tensors(f); i++)
-        CF_GO(print_tensor(f, cf_st_tensor_at(f, i)));
+    for (size_t i = 0; q->tensors && i < cf_weights_count(f); i++)
+        CF_GO(print_tensor(f, cf_weights_at(f, i)));
 done:
-    cf_st_close(f);
+    cf_weights_close(f);
     return status;
 }
 
@@ -312,11 +308,11 @@ static cf_status print_config(const cf_config *c)
 /* Sizes from the weights, where they are there, else from the keys; 0: the keys do not tell. */
 static cf_status model_of(cf_xclip_config *out, cf_config *c)
 {
-    cf_st_file *weights = NULL;
+    cf_weights *weights = NULL;
     cf_tokenizer *tokenizer = NULL;
     size_t vocabulary = strcmp(c->model.arch, "custom") == 0 ? 0 : 49408;
     cf_status status = CF_OK;
-    if (cf_file_exists(c->model.pretrained)) CF_GO(cf_st_open(&weights, c->model.pretrained));
+    if (cf_file_exists(c->model.pretrained)) CF_GO(cf_weights_open(&weights, c->model.pretrained));
     if (cf_file_exists(c->model.bpe)) {
         CF_GO(cf_tokenizer_open(&tokenizer, c->model.bpe));
         vocabulary = cf_tokenizer_vocabulary(tokenizer);
@@ -325,7 +321,7 @@ static cf_status model_of(cf_xclip_config *out, cf_config *c)
     if (weights || vocabulary) CF_GO(cf_model_config(out, c, weights, vocabulary));
 done:
     cf_tokenizer_free(tokenizer);
-    cf_st_close(weights);
+    cf_weights_close(weights);
     return status;
 }
 

@@ -25,48 +25,48 @@ static bool passed_over(const char *name)
     return false;
 }
 
-static bool has_messages(const cf_st_file *f)
+static bool has_messages(const cf_weights *f)
 {
-    return cf_st_find(f, "visual.transformer.resblocks.0.message_fc.weight") != NULL;
+    return cf_weights_find(f, "visual.transformer.resblocks.0.message_fc.weight") != NULL;
 }
 
-bool cf_xclip_file_is_clip(const cf_st_file *f)
+bool cf_xclip_file_is_clip(const cf_weights *f)
 {
-    for (size_t i = 0; i < cf_st_n_tensors(f); i++) {
-        const char *name = cf_st_tensor_at(f, i)->name;
+    for (size_t i = 0; i < cf_weights_count(f); i++) {
+        const char *name = cf_weights_at(f, i)->name;
         if (!passed_over(name) && cf_xclip_is_new_module(name)) return false;
     }
     return true;
 }
 
 /* How many of PREFIX0SUFFIX, PREFIX1SUFFIX, ... there are. */
-static size_t count_layers(const cf_st_file *f, const char *prefix, const char *suffix)
+static size_t count_layers(const cf_weights *f, const char *prefix, const char *suffix)
 {
     char name[128];
     size_t n = 0;
     for (;; n++) {
         snprintf(name, sizeof name, "%s%zu%s", prefix, n, suffix);
-        if (!cf_st_find(f, name)) return n;
+        if (!cf_weights_find(f, name)) return n;
     }
 }
 
-static cf_status get_shape(const cf_st_tensor **out, const cf_st_file *f, const char *name,
+static cf_status get_shape(const cf_weight **out, const cf_weights *f, const char *name,
                            size_t rank)
 {
-    const cf_st_tensor *t = cf_st_find(f, name);
+    const cf_weight *t = cf_weights_find(f, name);
     if (!t)
         return CF_FAIL(CF_EFORMAT, "%s: not a CLIP or X-CLIP in native names: there is no %s",
-                       cf_st_path(f), name);
+                       cf_weights_path(f), name);
     if (t->rank != rank)
-        return CF_FAIL(CF_EFORMAT, "%s: %s has %zu dimensions, not %zu", cf_st_path(f), name,
+        return CF_FAIL(CF_EFORMAT, "%s: %s has %zu dimensions, not %zu", cf_weights_path(f), name,
                        t->rank, rank);
     *out = t;
     return CF_OK;
 }
 
-cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_st_file *f)
+cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
 {
-    const cf_st_tensor *conv, *position, *projection, *text, *token, *mit;
+    const cf_weight *conv, *position, *projection, *text, *token, *mit;
     CF_TRY(get_shape(&conv, f, "visual.conv1.weight", 4));
     CF_TRY(get_shape(&position, f, "visual.positional_embedding", 2));
     CF_TRY(get_shape(&projection, f, "text_projection", 2));
@@ -76,7 +76,7 @@ cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_st_file *f)
     size_t side = (size_t)llround(sqrt((double)patches));
     if (side == 0 || side * side != patches)
         return CF_FAIL(CF_EFORMAT, "%s: %zu rows of visual.positional_embedding are no square + 1",
-                       cf_st_path(f), position->shape[0]);
+                       cf_weights_path(f), position->shape[0]);
     cf_xclip_config c = {
         .patch = conv->shape[2],
         .image = conv->shape[2] * side,
@@ -125,7 +125,7 @@ static const char *list_rest(char out[32], const name_list *l)
     return out;
 }
 
-static cf_shape shape_of(const cf_st_tensor *t)
+static cf_shape shape_of(const cf_weight *t)
 {
     cf_shape s = { .rank = (int)t->rank };
     for (size_t i = 0; i < t->rank && i < CF_MAX_RANK; i++) s.dim[i] = t->shape[i];
@@ -133,7 +133,7 @@ static cf_shape shape_of(const cf_st_tensor *t)
 }
 
 /* One number is one number: logit_scale is stored as [] by some and as [1] by others. */
-static bool fits(const cf_tensor *x, const cf_st_tensor *t)
+static bool fits(const cf_tensor *x, const cf_weight *t)
 {
     if (t->rank > CF_MAX_RANK) return false;
     if (x->n == 1 && t->n == 1) return true;
@@ -141,7 +141,7 @@ static bool fits(const cf_tensor *x, const cf_st_tensor *t)
     return cf_shape_equal(&x->shape, &s);
 }
 
-static void list_add_shapes(name_list *l, const cf_tensor *x, const cf_st_tensor *t)
+static void list_add_shapes(name_list *l, const cf_tensor *x, const cf_weight *t)
 {
     char item[400];
     cf_shape_text in_file, in_model;
@@ -155,7 +155,7 @@ static void list_add_shapes(name_list *l, const cf_tensor *x, const cf_st_tensor
     list_add(l, item);
 }
 
-static void list_add_type(name_list *l, const cf_st_tensor *t)
+static void list_add_type(name_list *l, const cf_weight *t)
 {
     char item[320];
     snprintf(item, sizeof item, "%s holds %s", t->name, cf_st_dtype_name(t->dtype));
@@ -167,12 +167,12 @@ typedef struct {
     cf_load_counts counts;
 } comparison;
 
-static void compare(comparison *c, const cf_xclip *m, const cf_st_file *f, bool clip)
+static void compare(comparison *c, const cf_xclip *m, const cf_weights *f, bool clip)
 {
     const cf_params *params = cf_xclip_params(m);
     for (size_t i = 0; i < cf_params_count(params); i++) {
         const cf_tensor *x = &cf_params_get(params, i)->tensor;
-        const cf_st_tensor *t = cf_st_find(f, x->name);
+        const cf_weight *t = cf_weights_find(f, x->name);
         if (!t && clip && cf_xclip_is_new_module(x->name))
             c->counts.fresh++;
         else if (!t)
@@ -184,13 +184,13 @@ static void compare(comparison *c, const cf_xclip *m, const cf_st_file *f, bool 
         else
             c->counts.loaded++;
     }
-    for (size_t i = 0; i < cf_st_n_tensors(f); i++) {
-        const char *name = cf_st_tensor_at(f, i)->name;
+    for (size_t i = 0; i < cf_weights_count(f); i++) {
+        const char *name = cf_weights_at(f, i)->name;
         if (!passed_over(name) && !cf_params_find(params, name)) list_add(&c->unexpected, name);
     }
 }
 
-static cf_status refuse(const comparison *c, const cf_st_file *f)
+static cf_status refuse(const comparison *c, const cf_weights *f)
 {
     static const char *const kinds[] = { "missing", "unexpected", "wrong shape" };
     const name_list *lists[] = { &c->missing, &c->unexpected, &c->misshapen };
@@ -201,7 +201,7 @@ static cf_status refuse(const comparison *c, const cf_st_file *f)
         at += (size_t)snprintf(line + at, sizeof line - at, "%s %s: %s%s", at > 0 ? ";" : "",
                                kinds[i], lists[i]->text, list_rest(rest, lists[i]));
     }
-    return CF_FAIL(CF_EFORMAT, "%s does not fit the model:%s", cf_st_path(f), line);
+    return CF_FAIL(CF_EFORMAT, "%s does not fit the model:%s", cf_weights_path(f), line);
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -211,28 +211,28 @@ static bool wants_new_modules(const cf_xclip_config *c)
     return c->video == CF_ENCODER_CCT || c->mit_layers > 0 || c->prompt_layers > 0;
 }
 
-cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_st_file *f, bool allow_clip)
+cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip)
 {
     const cf_xclip_config *config = cf_xclip_config_get(m);
-    bool clip = cf_xclip_file_is_clip(f) && cf_st_find(f, "visual.conv1.weight");
+    bool clip = cf_xclip_file_is_clip(f) && cf_weights_find(f, "visual.conv1.weight");
     if (config->video == CF_ENCODER_MEAN && has_messages(f))
         return CF_FAIL(CF_EFORMAT,
                        "%s: an X-CLIP whose frames exchange messages cannot start a model without "
                        "them; name the CLIP it was made from",
-                       cf_st_path(f));
+                       cf_weights_path(f));
     if (clip && !allow_clip && wants_new_modules(config))
         return CF_FAIL(CF_EFORMAT,
                        "%s is a CLIP without X-CLIP's parts: training starts from it as "
                        "MODEL.PRETRAINED (--pretrained)",
-                       cf_st_path(f));
+                       cf_weights_path(f));
     comparison c = { .counts = { 0 } };
     compare(&c, m, f, clip);
     if (c.missing.n + c.unexpected.n + c.misshapen.n > 0) return refuse(&c, f);
     cf_params *params = cf_xclip_params(m);
     for (size_t i = 0; i < cf_params_count(params); i++) {
         cf_tensor *x = &cf_params_get(params, i)->tensor;
-        const cf_st_tensor *t = cf_st_find(f, x->name);
-        if (t) CF_TRY(cf_st_read_real(x->data, x->n, f, t));
+        const cf_weight *t = cf_weights_find(f, x->name);
+        if (t) CF_TRY(cf_weights_read(x->data, x->n, f, t));
     }
     *out = c.counts;
     return CF_OK;

@@ -141,7 +141,7 @@ static cf_status sizes_from_arch(cf_xclip_config *out, const cf_config *c, size_
     return CF_OK;
 }
 
-cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *weights,
+cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *weights,
                           size_t vocabulary)
 {
     cf_xclip_config m;
@@ -150,7 +150,7 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_st_file *
                        "configuration: MODEL.FIX_VISUAL True is not implemented yet (%s)",
                        cf_config_origin(c, "MODEL.FIX_VISUAL"));
     if (weights) {
-        const char *path = cf_st_path(weights);
+        const char *path = cf_weights_path(weights);
         CF_TRY(cf_xclip_config_from_file(&m, weights));
         CF_TRY(decide_arch(c, &m, path));
         CF_TRY(decide(c, "DATA.INPUT_SIZE", &c->data.input_size, m.image, path));
@@ -223,7 +223,7 @@ cf_status cf_run_open_tokenizer(cf_run *r)
 
 /* ---- model ----------------------------------------------------------------------------------- */
 
-cf_status cf_run_build_model(cf_run *r, const cf_st_file *file)
+cf_status cf_run_build_model(cf_run *r, const cf_weights *file)
 {
     cf_xclip_config m;
     cf_load_counts counts;
@@ -241,8 +241,8 @@ cf_status cf_run_build_model(cf_run *r, const cf_st_file *file)
     CF_TRY(cf_xclip_load(&counts, r->model, file, !r->resuming));
     if (counts.fresh > 0)
         cf_log(CF_LOG_INFO, "%s: a CLIP: %zu tensors loaded, %zu of X-CLIP's own parts start anew",
-               cf_st_path(file), counts.loaded, counts.fresh);
+               cf_weights_path(file), counts.loaded, counts.fresh);
     else
-        cf_log(CF_LOG_INFO, "%s: %zu tensors loaded", cf_st_path(file), counts.loaded);
+        cf_log(CF_LOG_INFO, "%s: %zu tensors loaded", cf_weights_path(file), counts.loaded);
     return CF_OK;
 }

@@ -104,24 +104,24 @@ done:
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-bool cf_checkpoint_has_optimizer(const cf_st_file *f)
+bool cf_checkpoint_has_optimizer(const cf_weights *f)
 {
-    for (size_t i = 0; i < cf_st_n_tensors(f); i++)
-        if (strncmp(cf_st_tensor_at(f, i)->name, "optimizer.", 10) == 0) return true;
+    for (size_t i = 0; i < cf_weights_count(f); i++)
+        if (strncmp(cf_weights_at(f, i)->name, "optimizer.", 10) == 0) return true;
     return false;
 }
 
-static cf_status get_text(const char **out, const cf_st_file *f, const char *key)
+static cf_status get_text(const char **out, const cf_weights *f, const char *key)
 {
-    const char *text = cf_st_metadata(f, key);
+    const char *text = cf_weights_metadata(f, key);
     if (!text)
         return CF_FAIL(CF_EFORMAT, "%s: not a checkpoint of a run: its metadata has no %s",
-                       cf_st_path(f), key);
+                       cf_weights_path(f), key);
     *out = text;
     return CF_OK;
 }
 
-static cf_status get_number(int64_t *out, const cf_st_file *f, const char *key, int64_t least)
+static cf_status get_number(int64_t *out, const cf_weights *f, const char *key, int64_t least)
 {
     const char *text;
     char *end;
@@ -129,12 +129,12 @@ static cf_status get_number(int64_t *out, const cf_st_file *f, const char *key, 
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || errno || value < least)
-        return CF_FAIL(CF_EFORMAT, "%s: metadata %s is '%.40s'", cf_st_path(f), key, text);
+        return CF_FAIL(CF_EFORMAT, "%s: metadata %s is '%.40s'", cf_weights_path(f), key, text);
     *out = value;
     return CF_OK;
 }
 
-static cf_status read_position(cf_position *out, int64_t *adamw_steps, const cf_st_file *f)
+static cf_status read_position(cf_position *out, int64_t *adamw_steps, const cf_weights *f)
 {
     cf_position p;
     const char *text;
@@ -148,12 +148,12 @@ static cf_status read_position(cf_position *out, int64_t *adamw_steps, const cf_
     CF_TRY(get_text(&text, f, "best_top1"));
     p.best_top1 = strtod(text, &end);
     if (end == text || *end || !isfinite(p.best_top1))
-        return CF_FAIL(CF_EFORMAT, "%s: metadata best_top1 is '%.40s'", cf_st_path(f), text);
+        return CF_FAIL(CF_EFORMAT, "%s: metadata best_top1 is '%.40s'", cf_weights_path(f), text);
     *out = p;
     return CF_OK;
 }
 
-static cf_status check_counts(const cf_run *r, const cf_position *p, const cf_st_file *f)
+static cf_status check_counts(const cf_run *r, const cf_position *p, const cf_weights *f)
 {
     int64_t micro_batches, accumulation;
     CF_TRY(get_number(&micro_batches, f, "micro_batches", 1));
@@ -164,26 +164,26 @@ static cf_status check_counts(const cf_run *r, const cf_position *p, const cf_st
             "%s cannot be gone on with: its run had epochs of %" PRId64 " micro-batches, %" PRId64
             " a step, this one has %zu and %zu (data, TRAIN.BATCH_SIZE, "
             "TRAIN.ACCUMULATION_STEPS); to start anew from its weights use --pretrained",
-            cf_st_path(f), micro_batches, accumulation, r->micro_batches, r->accumulation);
+            cf_weights_path(f), micro_batches, accumulation, r->micro_batches, r->accumulation);
     bool whole = p->micro % accumulation == 0 && p->micro <= micro_batches &&
                  p->epoch <= r->config->train.epochs;
     if (!whole)
         return CF_FAIL(CF_EFORMAT, "%s: no step ends at epoch %" PRId64 ", micro-batch %" PRId64,
-                       cf_st_path(f), p->epoch, p->micro);
+                       cf_weights_path(f), p->epoch, p->micro);
     return CF_OK;
 }
 
 static cf_status read_moment(cf_real *block, const cf_param *p, const char *kind,
-                             const cf_st_file *f)
+                             const cf_weights *f)
 {
     char name[320];
-    const cf_st_tensor *t;
+    const cf_weight *t;
     snprintf(name, sizeof name, "optimizer.%s.%s", kind, p->tensor.name);
-    CF_TRY(cf_st_get(&t, f, name));
-    return cf_st_read_real(block + p->start, p->tensor.n, f, t);
+    CF_TRY(cf_weights_get(&t, f, name));
+    return cf_weights_read(block + p->start, p->tensor.n, f, t);
 }
 
-cf_status cf_checkpoint_read(cf_run *r, const cf_st_file *f)
+cf_status cf_checkpoint_read(cf_run *r, const cf_weights *f)
 {
     cf_position position;
     int64_t adamw_steps;
@@ -241,15 +241,16 @@ done:
     return status;
 }
 
-cf_status cf_checkpoint_adopt(cf_config *c, const cf_st_file *f)
+cf_status cf_checkpoint_adopt(cf_config *c, const cf_weights *f)
 {
     const char *text;
     cf_config *old;
     CF_TRY(get_text(&text, f, "config"));
-    CF_TRY_CTX(cf_config_parse(&old, text, strlen(text), "config"), "%s: metadata", cf_st_path(f));
+    CF_TRY_CTX(cf_config_parse(&old, text, strlen(text), "config"), "%s: metadata",
+               cf_weights_path(f));
     cf_status status = CF_OK;
     for (size_t i = 0; i < cf_config_n_keys() && status == CF_OK; i++)
-        status = adopt_key(c, old, i, cf_st_path(f));
+        status = adopt_key(c, old, i, cf_weights_path(f));
     cf_config_free(old);
     return status;
 }

@@ -89,7 +89,7 @@ static cf_status choose_weights(cf_run *r)
     return cf_strdup(&r->weights, path);
 }
 
-static cf_status open_model(cf_run *r, cf_st_file *file)
+static cf_status open_model(cf_run *r, cf_weights *file)
 {
     bool resumes = r->resuming && file && cf_checkpoint_has_optimizer(file);
     if (resumes && !r->options.only_test) CF_TRY(cf_checkpoint_adopt(r->config, file));
@@ -127,14 +127,14 @@ static cf_status open_optimizer(cf_run *r)
     return CF_OK;
 }
 
-static cf_status open_position(cf_run *r, const cf_st_file *file)
+static cf_status open_position(cf_run *r, const cf_weights *file)
 {
     r->at = (cf_position){ .previous = -1, .best_top1 = -1 };
     if (!r->resuming) return CF_OK;
     if (cf_checkpoint_has_optimizer(file)) return cf_checkpoint_read(r, file);
     cf_log(CF_LOG_INFO,
            "%s has weights but no optimiser state: training starts at epoch 0 from them",
-           cf_st_path(file));
+           cf_weights_path(file));
     return CF_OK;
 }
 
@@ -193,19 +193,19 @@ static cf_status tell_plan(cf_run *r)
 static cf_status open_all(cf_run *r)
 {
     cf_status status = CF_OK;
-    cf_st_file *file = NULL;
+    cf_weights *file = NULL;
     CF_TRY(cf_config_check(r->config));
     CF_TRY(open_output(r));
     CF_TRY(open_data(r));
     CF_TRY(choose_weights(r));
-    if (*r->weights) CF_TRY(cf_st_open(&file, r->weights));
+    if (*r->weights) CF_TRY(cf_weights_open(&file, r->weights));
     CF_GO(open_model(r, file));
     if (r->options.only_test) goto done;
     CF_GO(open_optimizer(r));
     CF_GO(open_position(r, file));
     CF_GO(open_log(r));
 done:
-    cf_st_close(file);
+    cf_weights_close(file);
     return status;
 }
 

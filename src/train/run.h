@@ -70,7 +70,7 @@ bool cf_config_given(const cf_config *c, const char *key);
 /* r->tokenizer and r->vocabulary: MODEL.BPE, or what lies beside the weights or the data. */
 cf_status cf_run_open_tokenizer(cf_run *r);
 /* r->model with its start values or r->weights; file NULL: there are none. */
-cf_status cf_run_build_model(cf_run *r, const cf_st_file *file);
+cf_status cf_run_build_model(cf_run *r, const cf_weights *file);
 
 /* ---- run_classes.c --------------------------------------------------------------------------- */
 
@@ -83,11 +83,11 @@ void cf_classes_fini(cf_classes *c);
 
 /* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
-bool cf_checkpoint_has_optimizer(const cf_st_file *f);
+bool cf_checkpoint_has_optimizer(const cf_weights *f);
 /* Takes over what the checkpoint's run had and this configuration says otherwise; logs each. */
-cf_status cf_checkpoint_adopt(cf_config *c, const cf_st_file *f);
+cf_status cf_checkpoint_adopt(cf_config *c, const cf_weights *f);
 /* Moments and position; r->adamw, micro_batches and accumulation are set. */
-cf_status cf_checkpoint_read(cf_run *r, const cf_st_file *f);
+cf_status cf_checkpoint_read(cf_run *r, const cf_weights *f);
 /* full: with the optimiser's state. */
 cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
 

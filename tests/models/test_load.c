@@ -68,10 +68,10 @@ static void write_model(const char *path, const cf_xclip *m, const char *name, e
 
 static cf_status load(cf_load_counts *counts, cf_xclip *m, const char *path, bool allow_clip)
 {
-    cf_st_file *f;
-    assert_ok(cf_st_open(&f, path));
+    cf_weights *f;
+    assert_ok(cf_weights_open(&f, path));
     cf_status status = cf_xclip_load(counts, m, f, allow_clip);
-    cf_st_close(f);
+    cf_weights_close(f);
     return status;
 }
 
@@ -123,12 +123,12 @@ static void sizes_come_from_shapes(void **state)
     for (int clip = 0; clip < 2; clip++) {
         cf_xclip_config want = clip ? clip_sizes() : sizes, got;
         cf_xclip *m = new_model(&want, 1);
-        cf_st_file *f;
+        cf_weights *f;
         write_model(path, m, NULL, NULL, NULL);
-        assert_ok(cf_st_open(&f, path));
+        assert_ok(cf_weights_open(&f, path));
         assert_ok(cf_xclip_config_from_file(&got, f));
         assert_true(cf_xclip_file_is_clip(f) == clip);
-        cf_st_close(f);
+        cf_weights_close(f);
         if (clip) want.frames = 0;
         assert_same_sizes(&got, &want);
         cf_xclip_free(m);
@@ -235,17 +235,17 @@ static void sizes_that_cannot_be(void **state)
     char *folder = new_folder(), *path = test_path(folder, "m.safetensors");
     cf_xclip *m = new_model(&sizes, 1);
     cf_xclip_config got;
-    cf_st_file *f;
+    cf_weights *f;
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         write_model(path, m, needed[i], NULL, NULL);
-        assert_ok(cf_st_open(&f, path));
+        assert_ok(cf_weights_open(&f, path));
         assert_fails(cf_xclip_config_from_file(&got, f), CF_EFORMAT, needed[i]);
-        cf_st_close(f);
+        cf_weights_close(f);
     }
     write_model(path, m, "visual.positional_embedding", as_one_row, NULL);
-    assert_ok(cf_st_open(&f, path));
+    assert_ok(cf_weights_open(&f, path));
     assert_fails(cf_xclip_config_from_file(&got, f), CF_EFORMAT, "no square + 1");
-    cf_st_close(f);
+    cf_weights_close(f);
     cf_xclip_free(m);
     cf_free(path);
     test_folder_remove(folder);

@@ -1,0 +1,80 @@
+/* weights: named tensors, whatever container they come in and whatever names they carry.
+ *
+ * Design
+ *  - Opening decides by content, never by name: safetensors, one file or the shards that a
+ *    *.index.json lists; archives of PyTorch (zip), sharded too, and TorchScript's; a folder that
+ *    holds one of these. Names, types and shapes are known then; numbers are read when asked for.
+ *  - A tensor here is one to three parts laid end to end along its first axis, each a strided
+ *    window into a storage of the container. So query, key and value become one in_proj_weight and
+ *    a transposed matrix its straight self without a copy: renaming is all that a layout is.
+ *  - A mapped container (safetensors) lends pointers; of the others a storage's bytes are read,
+ *    checked and given up again, so memory is bounded by the largest storage.
+ *  - What wraps a state dictionary is taken off: a top level `model`, `state_dict` or
+ *    `model_state`, and the prefixes "module." and "_orig_mod." where every name has them.
+ *  - Reading is thread-safe: several threads may read tensors of one cf_weights. */
+#ifndef CROSSFRAME_WEIGHTS_H
+#define CROSSFRAME_WEIGHTS_H
+
+#include "crossframe/safetensors.h"
+
+typedef struct {
+    const char *name;  /* borrowed */
+    cf_st_dtype dtype; /* of the first part; all are real numbers where they differ */
+    size_t rank;
+    size_t shape[CF_ST_MAX_RANK];
+    size_t n; /* product of the shape */
+} cf_weight;
+
+typedef struct cf_weights cf_weights;
+
+/* CF_ENOTFOUND: no such file; CF_EFORMAT: damaged, or nothing that holds tensors; CF_EUNSUPPORTED:
+ * PyTorch's format from before 1.6, with the line that converts it. Each names file and place. */
+cf_status cf_weights_open(cf_weights **out, const char *path);
+/* One file's bytes in memory, which must outlive it; `name` stands for the path in messages. */
+cf_status cf_weights_open_memory(cf_weights **out, const void *bytes, size_t n, const char *name);
+void cf_weights_close(cf_weights *w); /* NULL is fine */
+
+const char *cf_weights_path(const cf_weights *w);
+/* "safetensors", "PyTorch archive", "TorchScript archive"; " in N shards" where there are
+ * several. */
+const char *cf_weights_container(const cf_weights *w);
+size_t cf_weights_count(const cf_weights *w);
+const cf_weight *cf_weights_at(const cf_weights *w, size_t i); /* in the order of the file */
+const cf_weight *cf_weights_find(const cf_weights *w, const char *name); /* NULL if there is none */
+/* CF_ENOTFOUND names file and tensor. */
+cf_status cf_weights_get(const cf_weight **out, const cf_weights *w, const char *name);
+/* Texts and numbers beside the tensors, as text: __metadata__ of safetensors, the top level of a
+ * PyTorch dictionary (epoch, max_accuracy). */
+size_t cf_weights_n_metadata(const cf_weights *w);
+void cf_weights_metadata_at(const char **key, const char **value, const cf_weights *w, size_t i);
+const char *cf_weights_metadata(const cf_weights *w, const char *key); /* NULL if there is none */
+
+bool cf_weight_is_real(const cf_weight *t); /* F32, F16, BF16 or F64 */
+/* out[n] = the numbers, widened or rounded to nearest. CF_ESHAPE if the tensor has not n of them,
+ * CF_EUNSUPPORTED for whole numbers, CF_EFORMAT for data that fail their checksum. */
+cf_status cf_weights_read(cf_real *out, size_t n, const cf_weights *w, const cf_weight *t);
+
+/* ---- layouts --------------------------------------------------------------------------------- */
+
+typedef enum {
+    CF_LAYOUT_UNKNOWN,
+    CF_LAYOUT_XCLIP,    /* the official X-CLIP's names, which are ours */
+    CF_LAYOUT_XCLIP_HF, /* Hugging Face XCLIPModel */
+    CF_LAYOUT_CLIP,     /* OpenAI CLIP, open_clip */
+    CF_LAYOUT_CLIP_HF,  /* Hugging Face CLIPModel */
+    CF_LAYOUT_VIFI,     /* ViFi-CLIP: a CLIP without token embedding */
+    CF_LAYOUT_RESNET,   /* a CLIP whose picture side is a ResNet: not supported */
+} cf_layout;
+
+/* Told by the names there are, in the order of spec/weight-names.md 1. */
+cf_layout cf_weights_layout(const cf_weights *w);
+const char *cf_layout_name(cf_layout layout); /* "Hugging Face XCLIPModel" */
+/* Renames every tensor to its native name and drops index buffers; what no rule knows keeps its
+ * name, so that the model can refuse it. *from (may be NULL) = the layout it had. CF_EUNSUPPORTED:
+ * a ResNet; CF_EFORMAT: no CLIP, with the first ten names. */
+cf_status cf_weights_to_native(cf_weights *w, cf_layout *from);
+/* cf_weights_open and cf_weights_to_native, with a line for what is worth knowing (open_clip's
+ * activation cannot be told from names). */
+cf_status cf_weights_open_model(cf_weights **out, const char *path);
+
+#endif
