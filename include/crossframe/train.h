@@ -164,6 +164,13 @@ void cf_run_log_close(cf_run_log *l);         /* NULL is fine */
 cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *weights,
                           size_t vocabulary);
 
+/* Where the byte-pair vocabulary is: the first of bpe_simple_vocab_16e6.txt.gz, merges.txt,
+ * tokenizer.json and vocab.json beside the weights, beside each of the data in turn, in the folder
+ * `cache`. A path is a file or a folder; NULL and "" are passed over. Fresh path in *out (cf_free),
+ * for cf_tokenizer_open. CF_ENOTFOUND names the places that were looked at. */
+cf_status cf_vocabulary_find(char **out, const char *weights, const char *const *data,
+                             size_t n_data, const char *cache);
+
 /* What a run is going to do, once everything is open. */
 typedef struct {
     const cf_config *config;

@@ -4,10 +4,7 @@
  * them, one that was not takes their value, so that OUTPUT/config.yaml tells what ran. Of a plain
  * CLIP the shapes say nothing about X-CLIP's own parts, and the configuration decides those.
  * Without weights MODEL.ARCH decides, by name or as custom with its keys, the vocabulary's size
- * coming from the tokenizer.
- * The vocabulary is MODEL.BPE, or the first of bpe_simple_vocab_16e6.txt.gz and merges.txt (CLIP's
- * own name and the one that `crossframe motion` writes) beside the weights, then beside the
- * data. */
+ * coming from the tokenizer. */
 #include "train/run.h"
 
 #include <stdio.h>
@@ -171,54 +168,6 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     CF_TRY(cf_xclip_config_check(&m));
     *out = m;
     return CF_OK;
-}
-
-/* ---- vocabulary ------------------------------------------------------------------------------ */
-
-static cf_status look_in(char **found, const char *folder)
-{
-    static const char *const names[] = { "bpe_simple_vocab_16e6.txt.gz", "merges.txt" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path;
-        CF_TRY(cf_path_join(&path, folder, names[i]));
-        if (cf_file_exists(path)) {
-            *found = path;
-            return CF_OK;
-        }
-        cf_free(path);
-    }
-    return CF_OK;
-}
-
-/* *found stays NULL where there is none. */
-static cf_status look_beside(char **found, const char *path)
-{
-    char *folder;
-    if (*found || !*path) return CF_OK;
-    if (cf_is_folder(path)) return look_in(found, path);
-    CF_TRY(cf_path_folder(&folder, path));
-    cf_status status = look_in(found, folder);
-    cf_free(folder);
-    return status;
-}
-
-cf_status cf_run_open_tokenizer(cf_run *r)
-{
-    const cf_config *c = r->config;
-    if (*c->model.bpe) {
-        CF_TRY(cf_strdup(&r->vocabulary, c->model.bpe));
-    } else {
-        CF_TRY(look_beside(&r->vocabulary, r->weights));
-        CF_TRY(look_beside(&r->vocabulary, c->data.root));
-        CF_TRY(look_beside(&r->vocabulary, c->data.train_file));
-        CF_TRY(look_beside(&r->vocabulary, c->data.val_file));
-    }
-    if (!r->vocabulary)
-        return CF_FAIL(
-            CF_ENOTFOUND,
-            "no vocabulary: neither bpe_simple_vocab_16e6.txt.gz nor merges.txt lies beside "
-            "the weights or the data; set MODEL.BPE");
-    return cf_tokenizer_open(&r->tokenizer, r->vocabulary);
 }
 
 /* ---- model ----------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* Inside of a run: what the files of training share. Who does what:
- *   build_model.c   configuration and weights -> model and tokenizer
+ *   build_model.c   configuration and weights -> model
+ *   vocabulary.c    finds and opens the tokenizer's file
  *   run_classes.c   class names, their token table, their families
  *   checkpoint.c    where a run stands <-> a file
  *   loop.c          one optimiser step, one epoch
@@ -67,10 +68,13 @@ cf_loader_options cf_run_loader_options(const cf_run *r, bool training, size_t c
 /* Where a key's value comes from, for messages; whether it was given at all. */
 const char *cf_config_origin(const cf_config *c, const char *key);
 bool cf_config_given(const cf_config *c, const char *key);
-/* r->tokenizer and r->vocabulary: MODEL.BPE, or what lies beside the weights or the data. */
-cf_status cf_run_open_tokenizer(cf_run *r);
 /* r->model with its start values or r->weights; file NULL: there are none. */
 cf_status cf_run_build_model(cf_run *r, const cf_weights *file);
+
+/* ---- vocabulary.c ---------------------------------------------------------------------------- */
+
+/* r->tokenizer and r->vocabulary: MODEL.BPE, or what lies beside the weights or the data. */
+cf_status cf_run_open_tokenizer(cf_run *r);
 
 /* ---- run_classes.c --------------------------------------------------------------------------- */
 
