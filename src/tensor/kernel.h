@@ -1,8 +1,5 @@
-/* What the kernels share: compilation for several x86-64 levels, 64-byte vectors, and an
- * exponential that vectorises.
- *
- * CF_KERNEL functions are serial loops over plain memory; the OpenMP region around them lives in
- * another function, because an outlined loop body is not compiled for the other levels. */
+/* What the kernels share beside how they are compiled (support/kernel.h): 64-byte vectors, and an
+ * exponential that vectorises. */
 #ifndef CROSSFRAME_TENSOR_KERNEL_H
 #define CROSSFRAME_TENSOR_KERNEL_H
 
@@ -10,20 +7,7 @@
 #include <string.h>
 
 #include "crossframe/tensor.h"
-
-/* Function versions are chosen by a resolver that runs before the sanitizers are ready. By level,
- * not by CPU name: names are tested for one maker only. gcc before 12 knows no levels. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) &&                  \
-    !defined(__clang__)
-#if __GNUC__ >= 12
-#define CF_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CF_KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-#else
-#define CF_KERNEL
-#endif
-#define CF_INLINE static inline __attribute__((always_inline))
+#include "support/kernel.h"
 
 /* Below this many elements a loop stays on one thread: waking the others costs more. */
 #define CF_PARALLEL_MIN ((size_t)16384)
