@@ -51,6 +51,8 @@ cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K);
 typedef struct cf_xclip cf_xclip;
 /* Declares and allocates all parameters; call cf_params_init or load before use. */
 cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config);
+/* Its parameters by name and shape alone, without memory for numbers: to compare with. */
+cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config);
 void cf_xclip_free(cf_xclip *m);
 const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m);
 cf_params *cf_xclip_params(const cf_xclip *m);
@@ -118,10 +120,14 @@ typedef struct {
     size_t loaded; /* tensors read */
     size_t fresh;  /* tensors of new modules that a plain CLIP lacks: they keep their values */
 } cf_load_counts;
-/* All tensors of the model, frozen ones too, from a file in native names; what starts with
- * "optimizer." and CLIP's three scalars of sizes are passed over. Complete or refused, the model
- * untouched, with the names that are missing, unexpected or wrongly shaped in one line. allow_clip:
- * a plain CLIP may start a model with new modules. */
+/* Whether a file in native names fits the model; what starts with "optimizer." and CLIP's three
+ * scalars of sizes are passed over. CF_EFORMAT has all names that are missing (as the file's own
+ * layout spells them), unexpected or wrongly shaped in one line. allow_clip: a plain CLIP may start
+ * a model with new modules. */
+cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weights *f,
+                         bool allow_clip);
+/* All tensors of the model, frozen ones too, after cf_xclip_check; a refused file leaves the model
+ * untouched. */
 cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip);
 /* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of
  * it). */

@@ -73,8 +73,18 @@ const char *cf_layout_name(cf_layout layout); /* "Hugging Face XCLIPModel" */
  * name, so that the model can refuse it. *from (may be NULL) = the layout it had. CF_EUNSUPPORTED:
  * a ResNet; CF_EFORMAT: no CLIP, with the first ten names. */
 cf_status cf_weights_to_native(cf_weights *w, cf_layout *from);
-/* cf_weights_open and cf_weights_to_native, with a line for what is worth knowing (open_clip's
- * activation cannot be told from names). */
+/* The layout w had before it was renamed; CF_LAYOUT_UNKNOWN: it was not. */
+cf_layout cf_weights_origin(const cf_weights *w);
+/* cf_weights_open and cf_weights_to_native, with a line for what is worth knowing: names do not
+ * tell whether a CLIP computes QuickGELU, as the model here does, or the exact GELU; a config.json
+ * beside a Hugging Face file does, and is held against the shapes. CF_EUNSUPPORTED: it says another
+ * activation. Who knows better calls the two functions himself. */
 cf_status cf_weights_open_model(cf_weights **out, const char *path);
+/* Adds the tensor `name` of `from`, which must outlive w; replaces w's own. CF_ENOTFOUND. */
+cf_status cf_weights_borrow(cf_weights *w, const cf_weights *from, const char *name);
+/* Adds a tensor, or replaces w's own of this name, with numbers that w takes over (cf_alloc), also
+ * on failure. */
+cf_status cf_weights_put(cf_weights *w, const char *name, size_t rank, const size_t *shape,
+                         cf_real *numbers);
 
 #endif

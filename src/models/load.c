@@ -1,4 +1,4 @@
-/* Weights in and out of the model through safetensors, under their native names.
+/* Weights into the model, by their native names (cf_weights_to_native).
  *
  * A file must be complete: each tensor of the model, in its shape, and nothing else. The one
  * exception is CLIP as it is published, from which X-CLIP starts: a file without any tensor of the
@@ -6,8 +6,10 @@
  * The opposite, a model without messages between frames out of a file with them, is refused: that
  * trunk was trained with messages. Passed over: the optimiser's state and the three scalars of
  * sizes that CLIP's archives hold. Everything is compared before the first number is written, so a
- * refused file leaves the model as it was, and the refusal names the first few of each kind of
- * difference and counts the rest. */
+ * refused file leaves the model as it was, and the refusal holds all names, those that are missing
+ * as the user's file would have them. */
+#include "models/name_list.h"
+#include "models/weights/layout.h"
 #include "crossframe/models.h"
 
 #include <math.h>
@@ -15,15 +17,6 @@
 #include <string.h>
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
-
-static bool passed_over(const char *name)
-{
-    static const char *const scalars[] = { "input_resolution", "context_length", "vocab_size" };
-    if (strncmp(name, "optimizer.", strlen("optimizer.")) == 0) return true;
-    for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++)
-        if (strcmp(name, scalars[i]) == 0) return true;
-    return false;
-}
 
 static bool has_messages(const cf_weights *f)
 {
@@ -34,102 +27,119 @@ bool cf_xclip_file_is_clip(const cf_weights *f)
 {
     for (size_t i = 0; i < cf_weights_count(f); i++) {
         const char *name = cf_weights_at(f, i)->name;
-        if (!passed_over(name) && cf_xclip_is_new_module(name)) return false;
+        if (!cf_weights_beside_model(name) && cf_xclip_is_new_module(name)) return false;
     }
     return true;
 }
 
-/* How many of PREFIX0SUFFIX, PREFIX1SUFFIX, ... there are. */
-static size_t count_layers(const cf_weights *f, const char *prefix, const char *suffix)
+/* One more than the largest number after the prefix; a hole is then seen as missing tensors. Not
+ * more than the file has tensors. */
+static size_t count_layers(const cf_weights *f, const char *prefix)
 {
-    char name[128];
-    size_t n = 0;
-    for (;; n++) {
-        snprintf(name, sizeof name, "%s%zu%s", prefix, n, suffix);
-        if (!cf_weights_find(f, name)) return n;
+    size_t n = 0, most = cf_weights_count(f), length = strlen(prefix);
+    for (size_t i = 0; i < most; i++) {
+        const char *name = cf_weights_at(f, i)->name;
+        if (strncmp(name, prefix, length) != 0) continue;
+        size_t digits = strspn(name + length, "0123456789"), layer = 0;
+        if (digits == 0 || digits > 6 || name[length + digits] != '.') continue;
+        for (size_t k = 0; k < digits; k++) layer = 10 * layer + (size_t)(name[length + k] - '0');
+        if (layer + 1 > n && layer < most) n = layer + 1;
     }
+    return n;
 }
 
-static cf_status get_shape(const cf_weight **out, const cf_weights *f, const char *name,
-                           size_t rank)
+typedef struct {
+    const cf_weight *conv, *position, *projection, *text, *token;
+} size_tensors;
+
+static cf_status lacks(const cf_weights *f, const char *names, bool only_tokens)
 {
-    const cf_weight *t = cf_weights_find(f, name);
-    if (!t)
-        return CF_FAIL(CF_EFORMAT, "%s: not a CLIP or X-CLIP in native names: there is no %s",
-                       cf_weights_path(f), name);
-    if (t->rank != rank)
-        return CF_FAIL(CF_EFORMAT, "%s: %s has %zu dimensions, not %zu", cf_weights_path(f), name,
-                       t->rank, rank);
-    *out = t;
+    const char *path = cf_weights_path(f);
+    if (only_tokens)
+        return CF_FAIL(
+            CF_EFORMAT,
+            "%s has no token_embedding.weight (ViFi-CLIP stores none): take it from the CLIP it "
+            "was trained from: crossframe convert %s OUT --clip CLIP",
+            path, path);
+    return CF_FAIL(CF_EFORMAT, "%s: not a whole CLIP or X-CLIP: there is no %s", path, names);
+}
+
+static cf_status find_sizes(size_tensors *s, const cf_weights *f)
+{
+    const struct {
+        const char *name;
+        size_t rank;
+        const cf_weight **out;
+    } needed[] = {
+        { "visual.conv1.weight", 4, &s->conv },
+        { "visual.positional_embedding", 2, &s->position },
+        { "text_projection", 2, &s->projection },
+        { "positional_embedding", 2, &s->text },
+        { "token_embedding.weight", 2, &s->token },
+    };
+    char names[512] = "", name[CF_LAYOUT_NAME];
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        *needed[i].out = cf_weights_find(f, needed[i].name);
+        if (*needed[i].out) continue;
+        cf_layout_foreign_name(name, cf_weights_origin(f), needed[i].name);
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", name);
+    }
+    if (at) return lacks(f, names, !s->token && s->conv && s->position && s->projection && s->text);
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if ((*needed[i].out)->rank != needed[i].rank)
+            return CF_FAIL(CF_EFORMAT, "%s: %s has %zu dimensions, not %zu", cf_weights_path(f),
+                           needed[i].name, (*needed[i].out)->rank, needed[i].rank);
     return CF_OK;
 }
 
 cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
 {
-    const cf_weight *conv, *position, *projection, *text, *token, *mit;
-    CF_TRY(get_shape(&conv, f, "visual.conv1.weight", 4));
-    CF_TRY(get_shape(&position, f, "visual.positional_embedding", 2));
-    CF_TRY(get_shape(&projection, f, "text_projection", 2));
-    CF_TRY(get_shape(&text, f, "positional_embedding", 2));
-    CF_TRY(get_shape(&token, f, "token_embedding.weight", 2));
-    size_t patches = position->shape[0] > 0 ? position->shape[0] - 1 : 0;
+    size_tensors s;
+    CF_TRY(find_sizes(&s, f));
+    size_t patches = s.position->shape[0] > 0 ? s.position->shape[0] - 1 : 0;
     size_t side = (size_t)llround(sqrt((double)patches));
     if (side == 0 || side * side != patches)
         return CF_FAIL(CF_EFORMAT, "%s: %zu rows of visual.positional_embedding are no square + 1",
-                       cf_weights_path(f), position->shape[0]);
+                       cf_weights_path(f), s.position->shape[0]);
     cf_xclip_config c = {
-        .patch = conv->shape[2],
-        .image = conv->shape[2] * side,
-        .vision_width = conv->shape[0],
-        .vision_layers = count_layers(f, "visual.transformer.resblocks.", ".attn.in_proj_weight"),
-        .embed = projection->shape[1],
-        .text_width = projection->shape[0],
-        .text_layers = count_layers(f, "transformer.resblocks.", ".attn.in_proj_weight"),
-        .context = text->shape[0],
-        .vocabulary = token->shape[0],
+        .image = side * s.conv->shape[2],
+        .patch = s.conv->shape[2],
+        .vision_width = s.conv->shape[0],
+        .vision_layers = count_layers(f, "visual.transformer.resblocks."),
+        .embed = s.projection->shape[1],
+        .text_width = s.projection->shape[0],
+        .text_layers = count_layers(f, "transformer.resblocks."),
+        .context = s.text->shape[0],
+        .vocabulary = s.token->shape[0],
         .video = has_messages(f) ? CF_ENCODER_CCT : CF_ENCODER_MEAN,
-        .mit_layers = count_layers(f, "mit.resblocks.", ".attn.in_proj_weight"),
-        .prompt_layers = count_layers(f, "prompts_generator.decoder.", ".norm1.weight"),
+        .mit_layers = count_layers(f, "mit.resblocks."),
+        .prompt_layers = count_layers(f, "prompts_generator.decoder."),
     };
-    if (c.mit_layers > 0) {
-        CF_TRY(get_shape(&mit, f, "mit.positional_embedding", 3));
-        c.frames = mit->shape[1];
-    }
+    const cf_weight *mit = cf_weights_find(f, "mit.positional_embedding");
+    if (mit && mit->rank == 3) c.frames = mit->shape[1];
+    if (c.mit_layers > 0 && c.frames == 0)
+        return CF_FAIL(CF_EFORMAT, "%s: mit.positional_embedding is not there as [1, T, %zu]",
+                       cf_weights_path(f), c.embed);
     *out = c;
     return CF_OK;
 }
 
 /* ---- comparing ------------------------------------------------------------------------------- */
 
-enum { SHOWN = 4, LIST_SIZE = 480 };
-
-/* "a, b, c and 12 more" */
-typedef struct {
-    char text[LIST_SIZE];
-    size_t n, length;
-} name_list;
-
-static void list_add(name_list *l, const char *item)
-{
-    if (l->n++ >= SHOWN || l->length >= LIST_SIZE - 1) return;
-    int n =
-        snprintf(l->text + l->length, LIST_SIZE - l->length, "%s%s", l->n > 1 ? ", " : "", item);
-    l->length += (size_t)n;
-    if (l->length >= LIST_SIZE) l->length = LIST_SIZE - 1;
-}
-
-static const char *list_rest(char out[32], const name_list *l)
-{
-    out[0] = 0;
-    if (l->n > SHOWN) snprintf(out, 32, " and %zu more", l->n - SHOWN);
-    return out;
-}
-
 static cf_shape shape_of(const cf_weight *t)
 {
     cf_shape s = { .rank = (int)t->rank };
     for (size_t i = 0; i < t->rank && i < CF_MAX_RANK; i++) s.dim[i] = t->shape[i];
     return s;
+}
+
+static const char *print_shape(cf_shape_text *out, const cf_weight *t)
+{
+    cf_shape s = shape_of(t);
+    if (t->rank <= CF_MAX_RANK) return cf_shape_print(out, &s);
+    snprintf(out->text, sizeof out->text, "of rank %zu", t->rank);
+    return out->text;
 }
 
 /* One number is one number: logit_scale is stored as [] by some and as [1] by others. */
@@ -141,77 +151,85 @@ static bool fits(const cf_tensor *x, const cf_weight *t)
     return cf_shape_equal(&x->shape, &s);
 }
 
-static void list_add_shapes(name_list *l, const cf_tensor *x, const cf_weight *t)
-{
-    char item[400];
-    cf_shape_text in_file, in_model;
-    cf_shape s = shape_of(t);
-    if (t->rank > CF_MAX_RANK)
-        snprintf(in_file.text, sizeof in_file.text, "rank %zu", t->rank);
-    else
-        cf_shape_print(&in_file, &s);
-    snprintf(item, sizeof item, "%s is %s, the model's %s", x->name, in_file.text,
-             cf_shape_print(&in_model, &x->shape));
-    list_add(l, item);
-}
-
-static void list_add_type(name_list *l, const cf_weight *t)
-{
-    char item[320];
-    snprintf(item, sizeof item, "%s holds %s", t->name, cf_st_dtype_name(t->dtype));
-    list_add(l, item);
-}
-
 typedef struct {
-    name_list missing, unexpected, misshapen;
+    cf_name_list missing, unexpected, misshapen;
     cf_load_counts counts;
 } comparison;
 
-static void compare(comparison *c, const cf_xclip *m, const cf_weights *f, bool clip)
+static cf_status add_misshapen(comparison *c, const cf_tensor *x, const cf_weight *t)
+{
+    char note[300];
+    cf_shape_text in_file, in_model;
+    if (!fits(x, t))
+        snprintf(note, sizeof note, " is %s, the model's %s", print_shape(&in_file, t),
+                 cf_shape_print(&in_model, &x->shape));
+    else
+        snprintf(note, sizeof note, " holds %s", cf_st_dtype_name(t->dtype));
+    return cf_name_list_add(&c->misshapen, x->name, note);
+}
+
+/* known[i]: the model has tensor i of the file. */
+static cf_status add_missing(comparison *c, bool *known, const cf_xclip *m, const cf_weights *f,
+                             bool clip)
 {
     const cf_params *params = cf_xclip_params(m);
+    char name[CF_LAYOUT_NAME];
+    size_t n;
+    const cf_weight_entry *entry = cf_weights_entries(f, &n);
     for (size_t i = 0; i < cf_params_count(params); i++) {
         const cf_tensor *x = &cf_params_get(params, i)->tensor;
         const cf_weight *t = cf_weights_find(f, x->name);
-        if (!t && clip && cf_xclip_is_new_module(x->name))
-            c->counts.fresh++;
-        else if (!t)
-            list_add(&c->missing, x->name);
-        else if (!fits(x, t))
-            list_add_shapes(&c->misshapen, x, t);
-        else if (t->dtype > CF_ST_F64)
-            list_add_type(&c->misshapen, t);
-        else
+        if (t) known[(const cf_weight_entry *)t - entry] = true;
+        if (t && fits(x, t) && cf_weight_is_real(t)) {
             c->counts.loaded++;
+        } else if (t) {
+            CF_TRY(add_misshapen(c, x, t));
+        } else if (clip && cf_xclip_is_new_module(x->name)) {
+            c->counts.fresh++;
+        } else {
+            cf_layout_foreign_name(name, cf_weights_origin(f), x->name);
+            CF_TRY(cf_name_list_add(&c->missing, name, ""));
+        }
     }
-    for (size_t i = 0; i < cf_weights_count(f); i++) {
-        const char *name = cf_weights_at(f, i)->name;
-        if (!passed_over(name) && !cf_params_find(params, name)) list_add(&c->unexpected, name);
-    }
+    return CF_OK;
 }
 
-static cf_status refuse(const comparison *c, const cf_weights *f)
+static cf_status add_unexpected(comparison *c, const cf_weights *f, const bool *known)
+{
+    char note[300];
+    cf_shape_text shape;
+    for (size_t i = 0; i < cf_weights_count(f); i++) {
+        const cf_weight *t = cf_weights_at(f, i);
+        if (known[i] || cf_weights_beside_model(t->name)) continue;
+        snprintf(note, sizeof note, " %s", print_shape(&shape, t));
+        CF_TRY(cf_name_list_add(&c->unexpected, t->name, note));
+    }
+    return CF_OK;
+}
+
+static cf_status refuse(comparison *c, const cf_weights *f)
 {
     static const char *const kinds[] = { "missing", "unexpected", "wrong shape" };
-    const name_list *lists[] = { &c->missing, &c->unexpected, &c->misshapen };
-    char line[3 * (LIST_SIZE + 64)] = "", rest[32];
+    cf_name_list *lists[] = { &c->missing, &c->unexpected, &c->misshapen };
+    enum { EACH = 2500 };
+    char line[3 * (EACH + 32)] = "", names[EACH];
     size_t at = 0;
     for (size_t i = 0; i < 3; i++) {
         if (lists[i]->n == 0) continue;
-        at += (size_t)snprintf(line + at, sizeof line - at, "%s %s: %s%s", at > 0 ? ";" : "",
-                               kinds[i], lists[i]->text, list_rest(rest, lists[i]));
+        cf_name_list_print(names, sizeof names, lists[i]);
+        at += (size_t)snprintf(line + at, sizeof line - at, "%s %s: %s", at > 0 ? ";" : "",
+                               kinds[i], names);
     }
     return CF_FAIL(CF_EFORMAT, "%s does not fit the model:%s", cf_weights_path(f), line);
 }
-
-/* ---- loading --------------------------------------------------------------------------------- */
 
 static bool wants_new_modules(const cf_xclip_config *c)
 {
     return c->video == CF_ENCODER_CCT || c->mit_layers > 0 || c->prompt_layers > 0;
 }
 
-cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip)
+cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weights *f,
+                         bool allow_clip)
 {
     const cf_xclip_config *config = cf_xclip_config_get(m);
     bool clip = cf_xclip_file_is_clip(f) && cf_weights_find(f, "visual.conv1.weight");
@@ -226,15 +244,39 @@ cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, b
                        "MODEL.PRETRAINED (--pretrained)",
                        cf_weights_path(f));
     comparison c = { .counts = { 0 } };
-    compare(&c, m, f, clip);
-    if (c.missing.n + c.unexpected.n + c.misshapen.n > 0) return refuse(&c, f);
-    cf_params *params = cf_xclip_params(m);
+    bool *known;
+    cf_status status = CF_OK;
+    CF_TRY(cf_alloc_zero(&known, cf_weights_count(f), sizeof *known));
+    CF_GO(add_missing(&c, known, m, f, clip));
+    CF_GO(add_unexpected(&c, f, known));
+    if (c.missing.n + c.unexpected.n + c.misshapen.n > 0) CF_GO(refuse(&c, f));
+    *out = c.counts;
+done:
+    cf_name_list_fini(&c.missing);
+    cf_name_list_fini(&c.unexpected);
+    cf_name_list_fini(&c.misshapen);
+    cf_free(known);
+    return status;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static cf_status read_tensors(cf_params *params, const cf_weights *f)
+{
     for (size_t i = 0; i < cf_params_count(params); i++) {
         cf_tensor *x = &cf_params_get(params, i)->tensor;
         const cf_weight *t = cf_weights_find(f, x->name);
         if (t) CF_TRY(cf_weights_read(x->data, x->n, f, t));
     }
-    *out = c.counts;
+    return CF_OK;
+}
+
+cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip)
+{
+    cf_load_counts counts;
+    CF_TRY(cf_xclip_check(&counts, m, f, allow_clip));
+    CF_TRY(read_tensors(cf_xclip_params(m), f));
+    *out = counts;
     return CF_OK;
 }
 

@@ -19,7 +19,7 @@ static bool trains(const char *name, const void *user)
     return c->train_text || cf_xclip_is_video_side(name);
 }
 
-cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config)
+cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)
 {
     cf_status status = CF_OK;
     cf_xclip *m = NULL;
@@ -31,11 +31,22 @@ cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config)
     CF_GO(cf_vision_init(m));
     CF_GO(cf_mit_init(m));
     CF_GO(cf_prompts_init(m));
-    CF_GO(cf_params_alloc(m->params, trains, &m->config));
     *out = m;
     return CF_OK;
 done:
     cf_xclip_free(m);
+    return status;
+}
+
+cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config)
+{
+    cf_xclip *m;
+    CF_TRY(cf_xclip_declare(&m, config));
+    cf_status status = cf_params_alloc(m->params, trains, &m->config);
+    if (status == CF_OK)
+        *out = m;
+    else
+        cf_xclip_free(m);
     return status;
 }
 

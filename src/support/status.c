@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_SIZE = 2048 };
+enum { LINE_SIZE = 8192 }; /* all names of a model in one line */
 
 static _Thread_local char error_line[LINE_SIZE];
 

@@ -1,7 +1,7 @@
 /* Named tensors of any container: the table of them, looking up, reading and widening. */
 #include "crossframe/weights.h"
 
-#include "models/weights/container.h"
+#include "models/weights/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +29,7 @@ struct cf_weights {
     mapping *map;
     pair *metadata;
     size_t n, capacity, n_containers, n_maps, n_metadata;
+    cf_layout origin;
 };
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -151,6 +152,9 @@ cf_status cf_weights_replace(cf_weights *w, cf_weight_entry *entries, size_t n)
     w->n = w->capacity = n;
     return cf_weights_index(w);
 }
+
+cf_layout cf_weights_origin(const cf_weights *w) { return w->origin; }
+void cf_weights_set_origin(cf_weights *w, cf_layout layout) { w->origin = layout; }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
