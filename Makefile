@@ -43,9 +43,9 @@ CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE $(if $(filter libavformat,$(PACKAGES))
             $(PKG_CFLAGS) -MMD -MP
 FLAGS = -std=c11 -g -fopenmp -fno-math-errno -ffp-contract=$(or $(CONTRACT),off) $(WARN) -Werror \
         $($(MODE)) $(KERNEL) $(CFLAGS)
-# Nobody here asks for floating-point traps; with them gcc leaves loops over the exponential scalar.
+# Nobody here asks for floating-point traps; with them gcc leaves loops with a choice scalar.
 $(B)/src/tensor/%.o $(B)/src/autograd/%.o: CONTRACT := fast
-$(B)/src/tensor/%.o $(B)/src/autograd/%.o: KERNEL := -fno-trapping-math
+$(B)/src/tensor/%.o $(B)/src/autograd/%.o $(B)/src/data/%.o: KERNEL := -fno-trapping-math
 $(B)/tests/%.o: CPPFLAGS += -Itests
 
 # ---- sources -----------------------------------------------------------------------------------

@@ -1,128 +1,163 @@
-/* Colour jitter and greyscale, the integers of Pillow (spec/data-and-recipe.md 4.8, 4.9).
+/* Colour jitter and greyscale, the integers of Pillow (spec/data-and-recipe.md 4.8, 4.9), on
+ * planes.
  *
  * Brightness, contrast and saturation blend the picture with a degenerate one (black, its mean
- * grey, its own grey); the first two depend on the value alone and go through a table of 256. Hue
- * goes to Pillow's 8-bit HSV and back, which loses a little even for shift 0. Every step gives
- * bytes again. The mix of single and double precision below is what makes the bits agree: keep the
- * casts. */
+ * grey, its own grey). Hue goes to Pillow's 8-bit HSV and back, which loses a little even for
+ * shift 0. Every step gives bytes again.
+ * The loops have no branches, so that they vectorise. Pillow computes parts of hue in double; here
+ * all of it is single precision: its inputs are only 2^24 colours each way, and a test compares the
+ * results of all of them with Pillow's arithmetic. Pillow divides three differences by d = max -
+ * min where one is 0 and one is d: only the middle channel's quotient is left to compute. */
 #include "transform.h"
 
-#include <math.h>
+#include "support/kernel.h"
 
-static uint8_t gray_of(const uint8_t *p)
+CF_INLINE uint32_t gray_of(uint32_t red, uint32_t green, uint32_t blue)
 {
-    return (uint8_t)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16);
+    return (19595u * red + 38470u * green + 7471u * blue + 32768u) >> 16;
 }
 
-static uint8_t blend(int degenerate, int value, float factor)
+CF_INLINE uint8_t blend(float degenerate, float value, float factor)
 {
-    float t = (float)degenerate + factor * (float)(value - degenerate);
-    return (uint8_t)(t <= 0 ? 0 : t >= 255 ? 255 : t);
+    float t = degenerate + factor * (value - degenerate);
+    t = t < 0 ? 0 : t;
+    return (uint8_t)(int32_t)(t > 255 ? 255 : t);
 }
 
-/* The same constant against every value: one table for all pixels. */
-static void blend_constant(uint8_t *pixels, size_t n, int degenerate, float factor)
+CF_KERNEL static void blend_constant(uint8_t *values, size_t n, float degenerate, float factor)
 {
-    uint8_t table[256];
-    if (factor == 1) return;
-    for (int v = 0; v < 256; v++)
-        table[v] = factor == 0 ? (uint8_t)degenerate : blend(degenerate, v, factor);
-    for (size_t i = 0; i < 3 * n; i++) pixels[i] = table[pixels[i]];
+    for (size_t i = 0; i < n; i++) values[i] = blend(degenerate, values[i], factor);
 }
 
-void cf_color_brightness(uint8_t *pixels, size_t n, float factor)
+CF_KERNEL static void blend_gray(uint8_t *restrict r, uint8_t *restrict g, uint8_t *restrict b,
+                                 size_t n, float factor)
 {
-    blend_constant(pixels, n, 0, factor);
+    for (size_t i = 0; i < n; i++) {
+        float gray = (float)(int32_t)gray_of(r[i], g[i], b[i]);
+        r[i] = blend(gray, r[i], factor);
+        g[i] = blend(gray, g[i], factor);
+        b[i] = blend(gray, b[i], factor);
+    }
 }
 
-void cf_color_contrast(uint8_t *pixels, size_t n, float factor)
+CF_KERNEL static void replace_by_gray(uint8_t *restrict r, uint8_t *restrict g, uint8_t *restrict b,
+                                      size_t n)
 {
+    for (size_t i = 0; i < n; i++) r[i] = g[i] = b[i] = (uint8_t)gray_of(r[i], g[i], b[i]);
+}
+
+CF_KERNEL static uint32_t sum_of_gray(const uint8_t *r, const uint8_t *g, const uint8_t *b,
+                                      size_t n)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += gray_of(r[i], g[i], b[i]);
+    return sum;
+}
+
+void cf_color_brightness(uint8_t *planes, size_t n, float factor)
+{
+    blend_constant(planes, 3 * n, 0, factor);
+}
+
+void cf_color_contrast(uint8_t *planes, size_t n, float factor)
+{
+    const size_t block = 1 << 20; /* its sum stays below 2^32 */
     uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += gray_of(pixels + 3 * i);
-    blend_constant(pixels, n, (int)((double)sum / (double)n + 0.5), factor);
+    for (size_t i = 0; i < n; i += block)
+        sum += sum_of_gray(planes + i, planes + n + i, planes + 2 * n + i,
+                           n - i < block ? n - i : block);
+    int mean = (int)((double)sum / (double)n + 0.5);
+    blend_constant(planes, 3 * n, (float)mean, factor);
 }
 
-void cf_color_saturation(uint8_t *pixels, size_t n, float factor)
+void cf_color_saturation(uint8_t *planes, size_t n, float factor)
 {
-    if (factor == 1) return;
-    for (size_t i = 0; i < n; i++, pixels += 3) {
-        int gray = gray_of(pixels);
-        for (int c = 0; c < 3; c++)
-            pixels[c] = factor == 0 ? (uint8_t)gray : blend(gray, pixels[c], factor);
+    blend_gray(planes, planes + n, planes + 2 * n, n, factor);
+}
+
+void cf_color_gray(uint8_t *planes, size_t n)
+{
+    replace_by_gray(planes, planes + n, planes + 2 * n, n);
+}
+
+/* ---- hue ------------------------------------------------------------------------------------- */
+
+/* a where the condition holds, else b; without a branch, which gcc would leave in the loop. */
+CF_INLINE int32_t pick(bool condition, int32_t a, int32_t b)
+{
+    return b ^ ((a ^ b) & -(int32_t)condition);
+}
+
+/* Byte values in int32_t: r, g, b are replaced by H, S, V, and back. */
+CF_INLINE void hsv_of(int32_t *h, int32_t *s, int32_t *v, int32_t r, int32_t g, int32_t b)
+{
+    int32_t max = r > g ? r : g, min = r < g ? r : g;
+    max = max > b ? max : b;
+    min = min < b ? min : b;
+    int32_t d = max - min, middle = r + g + b - max - min;
+    float q = (float)(max - middle) / (float)(d + (d == 0));
+    /* Sixths of the circle: red 0, green 2, blue 4; downwards from the next odd one, or upwards
+     * from the one before. A tie is resolved in the order R, G, B. */
+    int32_t corner = pick(r == max, 0, pick(g == max, 2, 4));
+    int32_t lowest = pick(r == max, b, pick(g == max, r, g));
+    int32_t down = pick(lowest == min, 1, -1);
+    float turn = ((float)(corner + down) - (float)down * q) / 6.0f;
+    turn += turn < 0 ? 1.0f : 0.0f;
+    *h = pick(d == 0, 0, (int32_t)(turn * 255.0f));
+    *s = (int32_t)((float)d / (float)(max + (max == 0)) * 255.0f);
+    *v = max;
+}
+
+CF_INLINE void rgb_of(int32_t *r, int32_t *g, int32_t *b, int32_t h, int32_t s, int32_t v)
+{
+    float share = (float)s / 255.0f, sixths = (float)(6 * h) / 255.0f, V = (float)v;
+    int32_t i = (int32_t)sixths; /* 0 .. 6; 6 is 0 again, with fraction 0 */
+    float fraction = sixths - (float)i;
+    int32_t p = (int32_t)(V * (1.0f - share) + 0.5f);
+    int32_t q = (int32_t)(V * (1.0f - share * fraction) + 0.5f);
+    int32_t t = (int32_t)(V * (1.0f - share * (1.0f - fraction)) + 0.5f);
+    i = pick(i == 6, 0, i);
+    *r = pick(i == 1, q, pick(i == 4, t, pick((i == 2) | (i == 3), p, v)));
+    *g = pick(i == 3, q, pick(i == 0, t, pick(i >= 4, p, v)));
+    *b = pick(i == 5, q, pick(i == 2, t, pick(i <= 1, p, v)));
+}
+
+void cf_rgb_to_hsv(uint8_t *planes, size_t n)
+{
+    for (size_t i = 0; i < n; i++, planes++) {
+        int32_t h, s, v;
+        hsv_of(&h, &s, &v, planes[0], planes[n], planes[2 * n]);
+        planes[0] = (uint8_t)h, planes[n] = (uint8_t)s, planes[2 * n] = (uint8_t)v;
     }
 }
 
-void cf_color_gray(uint8_t *pixels, size_t n)
+void cf_hsv_to_rgb(uint8_t *planes, size_t n)
 {
-    for (size_t i = 0; i < n; i++, pixels += 3) pixels[0] = pixels[1] = pixels[2] = gray_of(pixels);
-}
-
-static void hsv_of(uint8_t *p)
-{
-    int r = p[0], g = p[1], b = p[2];
-    int max = r > g ? (r > b ? r : b) : (g > b ? g : b);
-    int min = r < g ? (r < b ? r : b) : (g < b ? g : b);
-    if (max == min) {
-        p[0] = p[1] = 0;
-        p[2] = (uint8_t)max;
-        return;
-    }
-    float d = (float)(max - min), s = d / (float)max, h;
-    float rc = (float)(max - r) / d, gc = (float)(max - g) / d, bc = (float)(max - b) / d;
-    if (r == max)
-        h = bc - gc;
-    else if (g == max)
-        h = (float)(2.0 + (double)rc - (double)bc);
-    else
-        h = (float)(4.0 + (double)gc - (double)rc);
-    double turn = (double)h / 6.0 + 1.0; /* between 5/6 and 11/6: its remainder by 1 is exact */
-    h = (float)(turn >= 1 ? turn - 1 : turn);
-    p[0] = (uint8_t)((double)h * 255.0);
-    p[1] = (uint8_t)((double)s * 255.0);
-    p[2] = (uint8_t)max;
-}
-
-/* Half away from zero; v is in 0 .. 255 and exact in double after adding a half. */
-static uint8_t round_byte(float v) { return (uint8_t)((double)v + 0.5); }
-
-static void rgb_of(uint8_t *out)
-{
-    uint8_t value = out[2];
-    if (out[1] == 0) {
-        out[0] = out[1] = value;
-        return;
-    }
-    float fs = (float)(out[1] / 255.0), fh = (float)(out[0] * 6.0 / 255.0);
-    int i = (int)fh;
-    float f = fh - (float)i;
-    double V = value, saturation = (double)fs, fraction = (double)f;
-    uint8_t p = round_byte((float)(V * (1.0 - saturation)));
-    uint8_t q = round_byte((float)(V * (1.0 - saturation * fraction)));
-    uint8_t t = round_byte((float)(V * (1.0 - saturation * (1.0 - fraction))));
-    const uint8_t rgb[6][3] = { { value, t, p }, { q, value, p }, { p, value, t },
-                                { p, q, value }, { t, p, value }, { value, p, q } };
-    for (int c = 0; c < 3; c++) out[c] = rgb[i % 6][c];
-}
-
-void cf_rgb_to_hsv(uint8_t *pixels, size_t n)
-{
-    for (size_t i = 0; i < n; i++) hsv_of(pixels + 3 * i);
-}
-
-void cf_hsv_to_rgb(uint8_t *pixels, size_t n)
-{
-    for (size_t i = 0; i < n; i++) rgb_of(pixels + 3 * i);
-}
-
-void cf_color_hue(uint8_t *pixels, size_t n, float hue)
-{
-    uint8_t shift = (uint8_t)(int)((double)hue * 255.0); /* toward zero, then modulo 256 */
-    for (size_t i = 0; i < n; i++, pixels += 3) {
-        hsv_of(pixels);
-        pixels[0] = (uint8_t)(pixels[0] + shift);
-        rgb_of(pixels);
+    for (size_t i = 0; i < n; i++, planes++) {
+        int32_t r, g, b;
+        rgb_of(&r, &g, &b, planes[0], planes[n], planes[2 * n]);
+        planes[0] = (uint8_t)r, planes[n] = (uint8_t)g, planes[2 * n] = (uint8_t)b;
     }
 }
+
+CF_KERNEL static void turn_hue(uint8_t *restrict r, uint8_t *restrict g, uint8_t *restrict b,
+                               size_t n, int32_t shift)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t h, s, v, red, green, blue;
+        hsv_of(&h, &s, &v, r[i], g[i], b[i]);
+        rgb_of(&red, &green, &blue, (h + shift) & 255, s, v);
+        r[i] = (uint8_t)red, g[i] = (uint8_t)green, b[i] = (uint8_t)blue;
+    }
+}
+
+void cf_color_hue(uint8_t *planes, size_t n, float hue)
+{
+    int32_t shift = (int32_t)((double)hue * 255.0); /* toward zero */
+    turn_hue(planes, planes + n, planes + 2 * n, n, shift);
+}
+
+/* ---- jitter ---------------------------------------------------------------------------------- */
 
 static float between(cf_rng *rng, float low, float high)
 {
@@ -144,14 +179,14 @@ cf_jitter cf_jitter_draw(cf_rng *rng)
     return j;
 }
 
-void cf_jitter_apply(uint8_t *pixels, size_t n, const cf_jitter *j)
+void cf_jitter_apply(uint8_t *planes, size_t n, const cf_jitter *j)
 {
     static void (*const apply[3])(
         uint8_t *, size_t, float) = { cf_color_brightness, cf_color_contrast, cf_color_saturation };
     for (int i = 0; i < 4; i++) {
         if (j->order[i] < 3)
-            apply[j->order[i]](pixels, n, j->factor[j->order[i]]);
+            apply[j->order[i]](planes, n, j->factor[j->order[i]]);
         else
-            cf_color_hue(pixels, n, j->hue);
+            cf_color_hue(planes, n, j->hue);
     }
 }

@@ -4,12 +4,17 @@
  * 16-bit values (the sum >> 4), two rows at a time; an output row is their weighted sum with the
  * two truncations of the original. Exactly half size in both axes is the mean of 2 x 2 pixels.
  * Horizontally the fraction is cleared at the borders, vertically only the row numbers are
- * clamped. */
+ * clamped. Each 16-bit row has room for one value more: pixels are written as four. */
 #include "transform.h"
+
+#include "support/kernel.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define ONE 2048.0f
 
@@ -19,7 +24,7 @@ cf_status cf_resize_reserve(cf_resize_scratch *s, size_t width)
     size_t n;
     CF_TRY(cf_mul_size(&n, width, 6));
     CF_TRY(cf_realloc(&s->table, n, sizeof *s->table));
-    CF_TRY(cf_realloc(&s->rows, n, sizeof *s->rows));
+    CF_TRY(cf_realloc(&s->rows, n + 2, sizeof *s->rows));
     s->capacity = width;
     return CF_OK;
 }
@@ -69,12 +74,37 @@ static void build_columns(int32_t *table, cf_rect window, size_t source_width, d
     }
 }
 
-static void resize_row(int16_t *out, const uint8_t *in, const int32_t *table, size_t n)
+static void resize_pixel(int16_t *out, const uint8_t *in, const int32_t *column)
 {
-    for (size_t i = 0; i < n; i++, table += 4, out += 3) {
-        const uint8_t *a = in + table[0], *b = in + table[1];
-        for (int c = 0; c < 3; c++) out[c] = (int16_t)((table[2] * a[c] + table[3] * b[c]) >> 4);
-    }
+    const uint8_t *a = in + column[0], *b = in + column[1];
+    for (int c = 0; c < 3; c++) out[c] = (int16_t)((column[2] * a[c] + column[3] * b[c]) >> 4);
+}
+
+#ifdef __SSE2__
+/* The three sums of a pixel at once: bytes of both samples in turn, widened, times the weights in
+ * turn. Reads and writes one value too many; the next pixel puts it right. */
+static void resize_pixel_sse2(int16_t *out, const uint8_t *in, const int32_t *column)
+{
+    int32_t a, b;
+    memcpy(&a, in + column[0], sizeof a);
+    memcpy(&b, in + column[1], sizeof b);
+    __m128i bytes = _mm_unpacklo_epi8(_mm_cvtsi32_si128(a), _mm_cvtsi32_si128(b));
+    __m128i values = _mm_unpacklo_epi8(bytes, _mm_setzero_si128());
+    __m128i sums = _mm_madd_epi16(values, _mm_set1_epi32(column[2] | column[3] << 16));
+    sums = _mm_srli_epi32(sums, 4);
+    _mm_storel_epi64((__m128i *)(void *)out, _mm_packs_epi32(sums, sums));
+}
+#endif
+
+/* safe: that many columns from the left may read a byte beyond their samples. */
+static void resize_row(int16_t *out, const uint8_t *in, const int32_t *table, size_t n, size_t safe)
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    for (; i < safe; i++) resize_pixel_sse2(out + 3 * i, in, table + 4 * i);
+#endif
+    for (; i < n; i++) resize_pixel(out + 3 * i, in, table + 4 * i);
+    (void)safe;
 }
 
 static void copy_window(uint8_t *out, cf_view in, cf_rect w)
@@ -93,8 +123,8 @@ static void halve(uint8_t *out, cf_view in, cf_rect w)
     }
 }
 
-static void blend_rows(uint8_t *restrict out, const int16_t *restrict a, const int16_t *restrict b,
-                       const int32_t weight[2], size_t n)
+CF_KERNEL static void blend_rows(uint8_t *restrict out, const int16_t *restrict a,
+                                 const int16_t *restrict b, const int32_t weight[2], size_t n)
 {
     int16_t wa = (int16_t)weight[0], wb = (int16_t)weight[1];
 #pragma omp simd
@@ -122,7 +152,9 @@ void cf_resize(uint8_t *out, cf_view in, size_t width, size_t height, cf_rect wi
     }
     CF_ASSERT(window.width <= s->capacity);
     build_columns(s->table, window, in.width, scale_x);
-    int16_t *row[2] = { s->rows, s->rows + 3 * window.width };
+    size_t safe = 0; /* columns that do not touch the last pixel of a source row */
+    while (safe < window.width && s->table[4 * safe + 1] < 3 * ((int32_t)in.width - 1)) safe++;
+    int16_t *row[2] = { s->rows, s->rows + 3 * window.width + 1 };
     int32_t held[2] = { -1, -1 }, last = (int32_t)in.height - 1;
     for (size_t y = 0; y < window.height; y++, out += 3 * window.width) {
         float f;
@@ -136,7 +168,8 @@ void cf_resize(uint8_t *out, cf_view in, size_t width, size_t height, cf_rect wi
         }
         for (int k = 0; k < 2; k++) {
             if (held[k] == need[k]) continue;
-            resize_row(row[k], in.pixels + (size_t)need[k] * in.stride, s->table, window.width);
+            resize_row(row[k], in.pixels + (size_t)need[k] * in.stride, s->table, window.width,
+                       safe);
             held[k] = need[k];
         }
         blend_rows(out, row[0], row[1], weight, 3 * window.width);

@@ -55,10 +55,10 @@ cf_status cf_transform_init(cf_transform *t, size_t size)
     size_t side = cf_resize_side(size), area; /* no crop is larger than R256 x R256 */
     if (side < size) side = size;
     *t = (cf_transform){ .size = size };
-    cf_normalize_init(&t->normalize);
     CF_GO(cf_mul_size(&area, side, side));
     CF_GO(cf_alloc(&t->cropped, area, 3));
-    CF_GO(cf_alloc(&t->final, size * size, 3));
+    CF_GO(cf_alloc(&t->sized, size * size, 3));
+    CF_GO(cf_alloc(&t->planes, size * size, 3));
     CF_GO(cf_resize_reserve(&t->resize, side));
 done:
     if (status != CF_OK) cf_transform_fini(t);
@@ -68,7 +68,8 @@ done:
 void cf_transform_fini(cf_transform *t)
 {
     cf_free(t->cropped);
-    cf_free(t->final);
+    cf_free(t->sized);
+    cf_free(t->planes);
     cf_resize_fini(&t->resize);
     *t = (cf_transform){ 0 };
 }
@@ -95,15 +96,15 @@ void cf_transform_frame(float *out, const cf_picture *in, cf_clip_plan *p, size_
     CF_ASSERT(in->width == p->source_width && in->height == p->source_height && crop < p->n_crops);
     size_t S = t->size;
     cf_view v = crop_of(in, p, p->crop[crop], t);
-    /* Colour changes its pixels, so it needs a copy of its own; so does another size. */
-    if (v.width != S || v.height != S || p->jitter || p->gray) {
-        cf_resize(t->final, v, S, S, (cf_rect){ 0, 0, S, S }, &t->resize);
-        v = packed(t->final, S, S);
+    if (v.width != S || v.height != S) {
+        cf_resize(t->sized, v, S, S, (cf_rect){ 0, 0, S, S }, &t->resize);
+        v = packed(t->sized, S, S);
     }
+    cf_planes(t->planes, v, p->flip);
     if (p->jitter) {
         cf_jitter j = cf_jitter_draw(&p->rng);
-        cf_jitter_apply(t->final, S * S, &j);
+        cf_jitter_apply(t->planes, S * S, &j);
     }
-    if (p->gray) cf_color_gray(t->final, S * S);
-    cf_normalize(out, v, p->flip, &t->normalize);
+    if (p->gray) cf_color_gray(t->planes, S * S);
+    cf_normalize(out, t->planes, S * S);
 }

@@ -6,8 +6,8 @@
  *    but the jitter parameters, which the recipe draws per frame.
  *  - Pictures are never resized whole: a resize takes the window of its result that the crop needs,
  *    so all buffers have a size known from S alone and a frame cannot fail.
- *  - A flip is folded into the normalisation (jitter and grey do not depend on the order of
- *    pixels).
+ *  - What changes colours works on planes, where it vectorises; the flip is part of taking the
+ *    picture apart (colours do not depend on the order of pixels).
  *  - Bit-exact arithmetic: these files need -ffp-contract=off (the Makefile's default). */
 #ifndef CROSSFRAME_DATA_TRANSFORM_H
 #define CROSSFRAME_DATA_TRANSFORM_H
@@ -50,30 +50,31 @@ void cf_crop_three(cf_rect out[3], size_t width, size_t height, size_t size);
 /* 4.4: draws a size, then a position. */
 cf_rect cf_crop_multi_scale(size_t width, size_t height, size_t size, cf_rng *rng);
 
-/* ---- color.c: in place, n pixels ------------------------------------------------------------- */
+/* ---- color.c: in place, planes [3, n] -------------------------------------------------------- */
 
 typedef struct {
     int order[4]; /* of 0 brightness, 1 contrast, 2 saturation, 3 hue */
     float factor[3], hue;
 } cf_jitter;
 cf_jitter cf_jitter_draw(cf_rng *rng);
-void cf_jitter_apply(uint8_t *pixels, size_t n, const cf_jitter *j);
-void cf_color_brightness(uint8_t *pixels, size_t n, float factor);
-void cf_color_contrast(uint8_t *pixels, size_t n, float factor);
-void cf_color_saturation(uint8_t *pixels, size_t n, float factor);
-void cf_color_hue(uint8_t *pixels, size_t n, float hue);
-void cf_color_gray(uint8_t *pixels, size_t n);
-void cf_rgb_to_hsv(uint8_t *pixels, size_t n);
-void cf_hsv_to_rgb(uint8_t *pixels, size_t n);
+void cf_jitter_apply(uint8_t *planes, size_t n, const cf_jitter *j);
+void cf_color_brightness(uint8_t *planes, size_t n, float factor);
+void cf_color_contrast(uint8_t *planes, size_t n, float factor);
+void cf_color_saturation(uint8_t *planes, size_t n, float factor);
+void cf_color_hue(uint8_t *planes, size_t n, float hue);
+void cf_color_gray(uint8_t *planes, size_t n);
+void cf_rgb_to_hsv(uint8_t *planes, size_t n);
+void cf_hsv_to_rgb(uint8_t *planes, size_t n);
 
 /* ---- normalize.c ----------------------------------------------------------------------------- */
 
-typedef struct {
-    float value[3][256];
-} cf_normalize_table;
-void cf_normalize_init(cf_normalize_table *t);
-/* out [3, size, size]; `in` is size x size; flip mirrors left and right. */
-void cf_normalize(float *out, cf_view in, bool flip, const cf_normalize_table *t);
+/* planes [3, height, width] of the picture; flip mirrors left and right. */
+void cf_planes(uint8_t *planes, cf_view in, bool flip);
+/* out [3, n] of planes [3, n]. */
+void cf_normalize(float *out, const uint8_t *planes, size_t n);
+/* The byte that cf_normalize made this value from, for pictures of what the network sees; values
+ * between (mixup) are rounded. */
+void cf_denormalize(uint8_t *planes, const float *in, size_t n);
 
 /* ---- transform.c: the chain ------------------------------------------------------------------ */
 
@@ -94,8 +95,7 @@ void cf_plan_test(cf_clip_plan *p, size_t width, size_t height, const cf_augment
 
 typedef struct {
     cf_resize_scratch resize;
-    uint8_t *cropped, *final;
-    cf_normalize_table normalize;
+    uint8_t *cropped, *sized, *planes; /* the crop; resized to S x S; [3, S, S] */
     size_t size;
 } cf_transform;
 cf_status cf_transform_init(cf_transform *t, size_t size);
