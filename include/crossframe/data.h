@@ -29,7 +29,9 @@ cf_status cf_png_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t 
 cf_status cf_png_write(const char *path, const uint8_t *pixels, size_t height, size_t width);
 
 /* JPEG, baseline and progressive, grey or colour, to RGB by libjpeg-turbo's exact integer transform
- * at full scale. The rest as for PNG. */
+ * at full scale, turned as its EXIF orientation asks. CF_EUNSUPPORTED: CMYK, other than 8 bits,
+ * arithmetic coding. Damaged data, also where libjpeg would only warn, is CF_EFORMAT. The rest as
+ * for PNG. */
 cf_status cf_jpeg_decode(cf_picture *out, const uint8_t *bytes, size_t n, const char *what);
 /* Fresh bytes in *out (cf_free). quality: 1 .. 100; chroma at half resolution below 90. */
 cf_status cf_jpeg_encode(uint8_t **out, size_t *n, const uint8_t *pixels, size_t height,
@@ -40,10 +42,14 @@ cf_status cf_picture_decode(cf_picture *out, const uint8_t *bytes, size_t n, con
 /* ---- media: anything that has frames --------------------------------------------------------- */
 
 /* A video file of any format that FFmpeg's libraries know, a folder of pictures (PNG, JPEG; in the
- * order people count: 2 before 10), or one picture, which is a video of one frame. Told by content.
- * Frames are numbered as they are decoded from the start, none skipped, none repeated: no seeking.
- * Rotation that the file asks for is done; sizes are those of the pictures as shown. A cf_media is
- * used by one thread at a time; different ones by different threads. */
+ * order people count: 2 before 10; if some are called img_NUMBER, only these), or one picture,
+ * which is a video of one frame. Told by content. Frames are numbered as they are decoded from the
+ * start, none skipped, none repeated: no seeking. Rotation that the file asks for is done; sizes
+ * are those of the pictures as shown, samples taken as square, all frames of one size (else
+ * CF_EFORMAT, CF_EUNSUPPORTED in a video file). Damage anywhere on the way to a frame is CF_EFORMAT
+ * with the frame, never a concealed picture or a shorter video; a container that promises more
+ * frames than there are is not damage. A video file opens no other file. A cf_media is used by one
+ * thread at a time; different ones by different threads. FFmpeg's log callback is taken over. */
 typedef struct cf_media cf_media;
 
 /* CF_ENOTFOUND, CF_EIO; CF_EFORMAT: nothing with pictures in it (audio alone, an empty file or
@@ -54,6 +60,8 @@ cf_status cf_media_open_memory(cf_media **out, const uint8_t *bytes, size_t n, c
 void cf_media_close(cf_media *m); /* NULL is fine */
 const char *cf_media_path(const cf_media *m);
 double cf_media_fps(const cf_media *m); /* average frames per second; 0: unknown */
+/* Threads that decode a video file, from the next read on; 1 at first. The frames are the same. */
+void cf_media_set_threads(cf_media *m, int n);
 /* Exact number of frames, at least 1. Of a video file the first call decodes it once. CF_EFORMAT:
  * it breaks in the middle, with the frame at which it does. */
 cf_status cf_media_count(int64_t *n_frames, cf_media *m);
@@ -63,6 +71,10 @@ typedef cf_status cf_media_fn(void *user, int64_t frame, const cf_picture *pictu
 /* Hands over the frames frame[0] < frame[1] < ... in order; NULL: all of them. CF_EINVAL: a frame
  * beyond the end, with how many there are. */
 cf_status cf_media_read(cf_media *m, const int64_t *frame, size_t n, cf_media_fn *fn, void *user);
+/* Inside a cf_media_fn: the file of the picture handed over, as it is (borrowed for the call), so
+ * that it need not be encoded anew. False: there is none (a frame of a video file), or the picture
+ * was turned when it was decoded. */
+bool cf_media_coded(const uint8_t **bytes, size_t *n, cf_encoding *encoding, const cf_media *m);
 /* What this build decodes: "FFmpeg 5.1 (libavcodec 59.37)" or "without FFmpeg". */
 const char *cf_media_libraries(void);
 

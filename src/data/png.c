@@ -6,7 +6,7 @@
  * is not trusted: sides and pixels are limited, and a picture larger than zlib could have packed
  * into the given bytes is refused before memory is asked for it. Decoding reads up to the end
  * chunk, so that cut or damaged data is an error and never a grey half of a picture. */
-#include "crossframe/data.h"
+#include "data/jpeg.h"
 
 #include <png.h>
 #include <setjmp.h>
@@ -16,6 +16,8 @@
 #define MOST_PIXELS ((size_t)1 << 26)
 #define MOST_SIDE 65535u
 #define LARGEST_RATIO 1032u /* bytes that zlib can make of one */
+
+bool png_is_one(const uint8_t *bytes, size_t n) { return n >= 8 && png_sig_cmp(bytes, 0, 8) == 0; }
 
 /* ---- decode ---------------------------------------------------------------------------------- */
 
@@ -102,8 +104,7 @@ static cf_status decode(cf_picture *out, reader *r, const char *what)
 cf_status cf_png_decode(cf_picture *out, const uint8_t *bytes, size_t n, const char *what)
 {
     reader r = { .bytes = bytes, .n = n };
-    if (n < 8 || png_sig_cmp(bytes, 0, 8) != 0)
-        return CF_FAIL(CF_EFORMAT, "%s: not a PNG (%zu bytes)", what, n);
+    if (!png_is_one(bytes, n)) return CF_FAIL(CF_EFORMAT, "%s: not a PNG (%zu bytes)", what, n);
     r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r.why, keep_reason, drop_warning);
     r.info = r.png ? png_create_info_struct(r.png) : NULL;
     cf_status status =
