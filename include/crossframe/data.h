@@ -192,6 +192,9 @@ typedef struct {
 
 /* ---- dataset and loader ---------------------------------------------------------------------- */
 
+/* Whether the file is a pack: HDF5's signature, or its name where it cannot be read. */
+bool cf_path_is_pack(const char *path);
+
 /* What DATA.TRAIN_FILE / DATA.VAL_FILE name: a pack ("train.h5"), a split of one ("all.h5#test1"),
  * or a list of `path label` lines with DATA.ROOT naming a pack (rows found by name). */
 typedef struct cf_dataset cf_dataset;
@@ -246,5 +249,25 @@ cf_status cf_loader_start(cf_loader *l, uint32_t epoch, size_t first);
  * with the video's name; the call after it goes on with the next micro-batch. */
 cf_status cf_loader_next(const cf_batch **out, cf_loader *l);
 double cf_loader_waited_s(cf_loader *l); /* seconds cf_loader_next has waited since last asked */
+
+/* ---- views of single videos ------------------------------------------------------------------ */
+
+/* The views that a test would take of a video, for videos that come one by one; the same bits. */
+typedef struct {
+    size_t T, size, clips, crops; /* crops: 1 or 3 */
+    cf_sampling sampling;
+    bool multi_scale_crop; /* as in cf_augment */
+} cf_view_options;
+/* The buffers of one thread. */
+typedef struct cf_viewer cf_viewer;
+cf_status cf_viewer_new(cf_viewer **out, const cf_view_options *o);
+void cf_viewer_free(cf_viewer *v); /* NULL is fine */
+/* Floats of all views of a video: clips * crops * T * 3 * size * size. */
+size_t cf_viewer_floats(const cf_viewer *v);
+/* out [clips * crops * T, 3, size, size], order: spec 4.11. CF_EFORMAT: a picture of another size
+ * than the first. */
+cf_status cf_viewer_media(float *out, cf_viewer *v, cf_media *m);
+/* Video i of a dataset. */
+cf_status cf_viewer_dataset(float *out, cf_viewer *v, const cf_dataset *d, size_t i);
 
 #endif

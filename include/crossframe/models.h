@@ -30,6 +30,7 @@ typedef struct {
     double drop_path;     /* largest rate, of the last block */
     bool recompute;       /* activation checkpointing by block */
     bool train_text;      /* otherwise the text side and logit_scale are frozen */
+    bool inference;       /* nothing is trained: no gradients are kept */
 } cf_xclip_config;
 
 /* Sizes of "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" with the paper's defaults (T 8, MIT

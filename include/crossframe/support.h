@@ -102,6 +102,8 @@ cf_status cf_format(char **out, const char *format, ...) __attribute__((format(p
 /* Decodes one UTF-8 character at *p < end and moves *p behind it. -1 (and one byte on) if the bytes
  * are none: too long, a surrogate, beyond U+10FFFF, cut off. */
 int32_t cf_utf8_next(const char **p, const char *end);
+/* A copy with each byte that is no part of UTF-8 replaced by U+FFFD; free with cf_free. */
+cf_status cf_utf8_repair(char **out, const char *s);
 
 typedef struct {
     size_t allocations; /* calls that obtained memory since the program started */

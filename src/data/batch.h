@@ -1,7 +1,8 @@
 /* The loader's parts, inside the data module.
  *
  * order.c decides which videos stand in which batch and which classes are its columns; clip.c turns
- * one video into its clips, with the buffers of one thread; mix.c makes the soft targets and mixes
+ * one video into its clips, with the buffers of one thread; view.c does so for videos that stand by
+ * themselves; mix.c makes the soft targets and mixes
  * the videos of a batch (spec/data-and-recipe.md 5, 6). All allocate when they are made and not
  * after (clip.c: but for encoded frames larger than their picture). */
 #ifndef CROSSFRAME_DATA_BATCH_H
@@ -45,12 +46,23 @@ typedef struct {
     cf_picture picture; /* the frame read last */
     cf_bytes bytes;
     cf_transform transform;
-    int64_t *frame; /* [T] */
+    int64_t *frame;    /* [T] */
+    cf_clip_plan plan; /* of the present video, once its first picture is there */
+    bool planned;
+    size_t video; /* its number and epoch: keys of what is drawn for it */
+    uint32_t epoch;
 } cf_clip_reader;
+/* d NULL: no dataset, for cf_clip_put alone. */
 cf_status cf_clip_reader_init(cf_clip_reader *r, const cf_dataset *d, const cf_loader_options *o);
 void cf_clip_reader_fini(cf_clip_reader *r);
 /* All views of video i: out [views * T, 3, S, S] (4.11). Failures name the video and the frame. */
 cf_status cf_clip_read(float *out, cf_clip_reader *r, size_t i, uint32_t epoch);
+/* Piece by piece: begins a video, then puts all crops of a picture in their places in out, as frame
+ * number `at` of all its clips. The first picture's size is the video's; CF_EFORMAT: `frame` has
+ * another. */
+void cf_clip_begin(cf_clip_reader *r, size_t i, uint32_t epoch);
+cf_status cf_clip_put(float *out, cf_clip_reader *r, const cf_picture *picture, int64_t frame,
+                      size_t at);
 
 /* ---- mix.c ----------------------------------------------------------------------------------- */
 

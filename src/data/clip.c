@@ -34,7 +34,7 @@ cf_status cf_clip_reader_init(cf_clip_reader *r, const cf_dataset *d, const cf_l
     *r = (cf_clip_reader){ .dataset = d, .options = o };
     CF_GO(cf_alloc(&r->frame, o->T, sizeof *r->frame));
     CF_GO(cf_transform_init(&r->transform, o->augment.size));
-    CF_GO(reserve_pictures(r));
+    if (d) CF_GO(reserve_pictures(r));
 done:
     if (status != CF_OK) cf_clip_reader_fini(r);
     return status;
@@ -49,14 +49,39 @@ void cf_clip_reader_fini(cf_clip_reader *r)
     *r = (cf_clip_reader){ 0 };
 }
 
-static void make_plan(cf_clip_plan *p, const cf_clip_reader *r, size_t i, uint32_t epoch)
+void cf_clip_begin(cf_clip_reader *r, size_t i, uint32_t epoch)
+{
+    r->planned = false;
+    r->video = i;
+    r->epoch = epoch;
+}
+
+static void make_plan(cf_clip_reader *r, const cf_picture *first)
 {
     const cf_loader_options *o = r->options;
-    size_t width = r->picture.width, height = r->picture.height;
     if (o->training)
-        cf_plan_train(p, width, height, &o->augment, o->seed, epoch, i);
+        cf_plan_train(&r->plan, first->width, first->height, &o->augment, o->seed, r->epoch,
+                      r->video);
     else
-        cf_plan_test(p, width, height, &o->augment, o->crops);
+        cf_plan_test(&r->plan, first->width, first->height, &o->augment, o->crops);
+    r->planned = true;
+}
+
+cf_status cf_clip_put(float *out, cf_clip_reader *r, const cf_picture *picture, int64_t frame,
+                      size_t at)
+{
+    const cf_loader_options *o = r->options;
+    size_t frames = (o->training ? 1 : o->clips) * o->T;
+    if (!r->planned) make_plan(r, picture);
+    cf_clip_plan *plan = &r->plan;
+    if (picture->width != plan->source_width || picture->height != plan->source_height)
+        return CF_FAIL(CF_EFORMAT, "frame %lld has %zux%zu pixels, its first %zux%zu",
+                       (long long)frame, picture->width, picture->height, plan->source_width,
+                       plan->source_height);
+    for (size_t crop = 0; crop < plan->n_crops; crop++)
+        cf_transform_frame(out + (crop * frames + at) * 3 * o->augment.size * o->augment.size,
+                           picture, plan, crop, &r->transform);
+    return CF_OK;
 }
 
 /* Drawn on the frames of the original video, read from those the pack holds. */
@@ -77,26 +102,18 @@ static void choose_frames(cf_clip_reader *r, size_t i, size_t clip, uint32_t epo
 cf_status cf_clip_read(float *out, cf_clip_reader *r, size_t i, uint32_t epoch)
 {
     const cf_loader_options *o = r->options;
-    cf_pack_video v = cf_dataset_video(r->dataset, i);
-    size_t frame_floats = 3 * o->augment.size * o->augment.size;
+    const char *name = cf_dataset_name(r->dataset, i);
     size_t clips = o->training ? 1 : o->clips;
     int64_t held = -1;
-    cf_clip_plan plan = { 0 };
+    cf_clip_begin(r, i, epoch);
     for (size_t at = 0; at < clips * o->T; at++) {
         if (at % o->T == 0) choose_frames(r, i, at / o->T, epoch);
         int64_t frame = r->frame[at % o->T];
         if (frame != held)
             CF_TRY_CTX(cf_dataset_read_frame(&r->picture, &r->bytes, r->dataset, i, frame),
-                       "video %s", v.name);
+                       "video %s", name);
         held = frame;
-        if (at == 0) make_plan(&plan, r, i, epoch);
-        if (r->picture.width != plan.source_width || r->picture.height != plan.source_height)
-            return CF_FAIL(CF_EFORMAT, "video %s: frame %lld has %zux%zu pixels, its first %zux%zu",
-                           v.name, (long long)frame, r->picture.width, r->picture.height,
-                           plan.source_width, plan.source_height);
-        for (size_t crop = 0; crop < plan.n_crops; crop++)
-            cf_transform_frame(out + (crop * clips * o->T + at) * frame_floats, &r->picture, &plan,
-                               crop, &r->transform);
+        CF_TRY_CTX(cf_clip_put(out, r, &r->picture, frame, at), "video %s", name);
     }
     return CF_OK;
 }

@@ -77,7 +77,7 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcasecmp(s + n - m, end) == 0;
 }
 
-static bool is_pack(const char *path)
+bool cf_path_is_pack(const char *path)
 {
     static const unsigned char signature[8] = "\211HDF\r\n\032\n";
     unsigned char head[8];
@@ -258,7 +258,7 @@ cf_status cf_dataset_open(cf_dataset **out, const char *file, const char *root)
     if (cf_is_folder(file))
         CF_GO(
             CF_FAIL(CF_EUNSUPPORTED, "%s: a folder is not a dataset; name a pack or a list", file));
-    if (is_pack(file) || (split && !cf_file_exists(file)))
+    if (cf_path_is_pack(file) || (split && !cf_file_exists(file)))
         CF_GO(open_pack(d, file));
     else
         CF_GO(open_list(d, root ? root : ""));

@@ -16,7 +16,7 @@ bool cf_xclip_is_new_module(const char *name)
 static bool trains(const char *name, const void *user)
 {
     const cf_xclip_config *c = user;
-    return c->train_text || cf_xclip_is_video_side(name);
+    return !c->inference && (c->train_text || cf_xclip_is_video_side(name));
 }
 
 cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)

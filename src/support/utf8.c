@@ -1,6 +1,8 @@
 /* UTF-8, one character at a time; what is none is told, never guessed. */
 #include "crossframe/support.h"
 
+#include <string.h>
+
 int32_t cf_utf8_next(const char **p, const char *end)
 {
     static const int32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -22,4 +24,24 @@ int32_t cf_utf8_next(const char **p, const char *end)
     if (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return -1;
     *p += n - 1;
     return code;
+}
+
+cf_status cf_utf8_repair(char **out, const char *s)
+{
+    const char *end = s + strlen(s);
+    char *copy, *to;
+    CF_TRY(cf_alloc(&copy, (size_t)(end - s) + 1, 3));
+    for (to = copy; s < end;) {
+        const char *from = s;
+        if (cf_utf8_next(&s, end) < 0) {
+            memcpy(to, "\xef\xbf\xbd", 3);
+            to += 3;
+        } else {
+            memcpy(to, from, (size_t)(s - from));
+            to += s - from;
+        }
+    }
+    *to = 0;
+    *out = copy;
+    return CF_OK;
 }

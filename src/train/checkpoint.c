@@ -3,7 +3,8 @@
  * Tensors: the model's under their native names, and for each trained one optimizer.m.NAME and
  * optimizer.v.NAME. Metadata, decimal texts: the position (epoch, micro_batch, step,
  * previous_update, adamw_steps), best_top1, log_evals (eval lines the log had), micro_batches and
- * accumulation (what an epoch and a step were), seed, and config, the whole configuration as YAML.
+ * accumulation (what an epoch and a step were), seed, classes (a JSON array of names), and
+ * config, the whole configuration as YAML.
  * A file is written between two steps only, beside the old one and renamed over it, so a reader
  * finds the old or the new one whole.
  *
@@ -11,6 +12,8 @@
  * checkpoint (Q25), and each difference to the present configuration is told. What would make the
  * position meaningless, another number of micro-batches in an epoch or a step, is refused. */
 #include "train/run.h"
+
+#include "crossframe/predict.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,7 +31,7 @@ typedef struct {
     char (*names)[2][320]; /* of the moments */
     size_t n;
     char text[NUMBERS][NUMBER];
-    cf_st_pair metadata[NUMBERS + 2];
+    cf_st_pair metadata[NUMBERS + 3];
     size_t n_metadata;
 } content;
 
@@ -61,7 +64,7 @@ static void add_number(content *c, const char *key, int64_t value)
     c->metadata[c->n_metadata++] = (cf_st_pair){ key, text };
 }
 
-static void add_metadata(content *c, const cf_run *r, const char *config)
+static void add_metadata(content *c, const cf_run *r, const char *classes, const char *config)
 {
     const cf_position *at = &r->at;
     add_number(c, "epoch", at->epoch);
@@ -77,6 +80,7 @@ static void add_metadata(content *c, const cf_run *r, const char *config)
     snprintf(best, NUMBER, "%.17g", at->best_top1);
     c->metadata[c->n_metadata++] = (cf_st_pair){ "best_top1", best };
     c->metadata[c->n_metadata++] = (cf_st_pair){ "crossframe", CF_VERSION };
+    c->metadata[c->n_metadata++] = (cf_st_pair){ "classes", classes };
     c->metadata[c->n_metadata++] = (cf_st_pair){ "config", config };
 }
 
@@ -84,14 +88,15 @@ cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full)
 {
     cf_status status = CF_OK;
     size_t count = cf_params_count(cf_xclip_params(r->model));
-    char *config = NULL;
+    char *config = NULL, *classes = NULL;
     content *c = NULL;
     CF_TRY(cf_alloc_zero(&c, 1, sizeof *c));
     CF_GO(cf_alloc(&c->tensors, 3 * count, sizeof *c->tensors));
     CF_GO(cf_alloc(&c->names, count, sizeof *c->names));
     CF_GO(cf_config_text(&config, r->config));
     add_tensors(c, r, full);
-    add_metadata(c, r, config);
+    CF_GO(cf_labels_to_json(&classes, (const char *const *)r->classes.name, r->classes.n));
+    add_metadata(c, r, classes, config);
     CF_GO(cf_run_log_sync(r->log));
     CF_GO(cf_st_write(path, c->tensors, c->n, c->metadata, c->n_metadata));
 done:
@@ -99,6 +104,7 @@ done:
     cf_free(c->names);
     cf_free(c);
     cf_free(config);
+    cf_free(classes);
     return status;
 }
 

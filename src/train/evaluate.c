@@ -40,8 +40,7 @@ static cf_tensor *pictures_of(cf_tape *t, const cf_batch *b, size_t view)
     return cf_tensor_input_f32(t, shape, copy);
 }
 
-/* sum[k] += softmax(logits)[k]; false if a logit is not finite. */
-static bool add_softmax(double *sum, const cf_real *logits, size_t K)
+bool cf_add_softmax(double *sum, const cf_real *logits, size_t K)
 {
     double most = -INFINITY, total = 0;
     for (size_t k = 0; k < K; k++) {
@@ -72,7 +71,7 @@ static cf_status run_view(pass *p, const cf_batch *b, size_t view)
     CF_TRY(cf_xclip_scores(&out, r->model, r->tape, text, NULL, NULL));
     for (size_t i = 0; i < b->n; i++) {
         const cf_real *logits = out.logits->data + i * K;
-        if (!add_softmax(p->sum + i * K, logits, K))
+        if (!cf_add_softmax(p->sum + i * K, logits, K))
             return CF_FAIL(CF_ENUMERIC, "%s: the scores of video %s are not finite",
                            cf_dataset_path(r->test), cf_dataset_name(r->test, (size_t)b->index[i]));
         if (p->all) keep_logits(p->all, logits, b->index[i], view);

@@ -5,7 +5,10 @@
  *   checkpoint.c    where a run stands <-> a file
  *   loop.c          one optimiser step, one epoch
  *   evaluate.c      one pass over the test set;  scores.c  its scores as HDF5
- *   run.c           opens everything, then epoch after epoch */
+ *   run.c           opens everything, then epoch after epoch
+ *   predict.c       a checkpoint against chosen labels;  labels.c, predict_input.c  what it is
+ *   given
+ */
 #ifndef CROSSFRAME_TRAIN_RUN_H
 #define CROSSFRAME_TRAIN_RUN_H
 
@@ -111,6 +114,8 @@ void cf_scores_fini(cf_scores *s);
 
 /* Frozen or just computed features of all classes, in r->text. */
 cf_status cf_run_text_features(cf_run *r);
+/* sum[k] += softmax(logits)[k]; false if a logit is not finite. */
+bool cf_add_softmax(double *sum, const cf_real *logits, size_t K);
 /* scores may be NULL. */
 cf_status cf_run_evaluate(cf_eval_record *out, cf_run *r, size_t clips, size_t crops,
                           cf_scores *scores);

@@ -80,7 +80,6 @@ cf_status cf_run_open_tokenizer(cf_run *r)
     if (*c->model.bpe)
         CF_TRY(cf_strdup(&r->vocabulary, c->model.bpe));
     else
-        CF_TRY_CTX(cf_vocabulary_find(&r->vocabulary, r->weights, data, 3, NULL),
-                   "set MODEL.BPE");
+        CF_TRY_CTX(cf_vocabulary_find(&r->vocabulary, r->weights, data, 3, NULL), "set MODEL.BPE");
     return cf_tokenizer_open(&r->tokenizer, r->vocabulary);
 }
