@@ -173,6 +173,8 @@ cf_status cf_bpe_learn(char **out, const char *const *texts, size_t n_texts, siz
 /* ---- sampling and transforms: spec/data-and-recipe.md 3, 4, 6 -------------------------------- */
 
 typedef enum { CF_SAMPLING_SPARSE, CF_SAMPLING_DENSE } cf_sampling;
+typedef enum { CF_VIEWS_DETERMINISTIC, CF_VIEWS_RANDOM } cf_view_sampling; /* Q6 */
+typedef enum { CF_SHORT_LOOP, CF_SHORT_CLAMP } cf_short_videos;            /* Q5 */
 /* T frame indices of a video of n frames (n >= 1), training manner (3.1; rng draws the offsets). */
 void cf_sample_train(int64_t *index, size_t T, size_t n, cf_sampling mode, cf_rng *rng);
 /* Deterministic indices (3.1 test mode) of view `view` of `views`: 0 of 1 is the published centre,
@@ -217,6 +219,8 @@ typedef struct {
     size_t T, batch;    /* frames a clip; videos a micro-batch */
     cf_augment augment; /* size and multi_scale_crop in every mode, the rest in training only */
     cf_sampling sampling;
+    cf_view_sampling view_sampling; /* random: tests of several clips draw each as in training */
+    cf_short_videos short_videos;   /* frames beyond the end: from the start again, or the last */
     bool training; /* shuffled, augmented, last incomplete batch dropped; else every video once */
     bool shuffle;  /* training only: DATA.SHUFFLE */
     double label_smooth, mixup, cutmix, mix_switch; /* training only: spec 6 */
@@ -225,6 +229,11 @@ typedef struct {
     int workers;      /* decoding threads; 0 = automatic */
     size_t n_classes; /* K: columns of target */
 } cf_loader_options;
+
+/* The frames [T] of one view of a video of n frames: in training that of (seed, epoch, video), in a
+ * test number `view` of o->clips, where the epoch does not count. */
+void cf_sample_view(int64_t *index, size_t n, const cf_loader_options *o, uint32_t epoch,
+                    size_t view, uint64_t video);
 
 /* One micro-batch, owned by the loader until the next cf_loader_next. Classes of a batch: when the
  * dataset has families, all videos of a training batch are of one family and `class_id` lists that

@@ -152,6 +152,7 @@ typedef enum {
     CF_RNG_MOTION,    /* the motion dataset */
     CF_RNG_TEST,      /* tests */
     CF_RNG_FAMILY,    /* order of class families */
+    CF_RNG_VIEWS,     /* frames of random test views: epoch = view */
 } cf_rng_purpose;
 
 typedef struct {

@@ -40,6 +40,7 @@ typedef struct cf_config {
         int num_frames, num_classes, input_size, workers;
         bool shuffle;
         cf_sampling sampling;
+        cf_short_videos short_videos;
     } data;
     struct {
         char *arch, *pretrained, *resume, *bpe;
@@ -67,6 +68,7 @@ typedef struct cf_config {
         int num_clip, num_crop;
         bool only_test;
         cf_sampling sampling;
+        cf_view_sampling view_sampling;
     } test;
     char *output;
     int save_freq, print_freq, seed;
@@ -113,6 +115,8 @@ cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, 
 /* Values that contradict each other or that nothing implements yet; logs what is accepted but
  * unused or suspicious. Asks no file: whether K fits the labels is for the loop. */
 cf_status cf_config_check(const cf_config *c);
+/* What the loader does under this configuration, in training or in a test with all its views. */
+cf_loader_options cf_config_loader(const cf_config *c, bool training, size_t n_classes);
 
 /* One value as YAML; free with cf_free. */
 cf_status cf_config_get(char **out, const cf_config *c, size_t key_index);

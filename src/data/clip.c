@@ -87,15 +87,9 @@ cf_status cf_clip_put(float *out, cf_clip_reader *r, const cf_picture *picture, 
 /* Drawn on the frames of the original video, read from those the pack holds. */
 static void choose_frames(cf_clip_reader *r, size_t i, size_t clip, uint32_t epoch)
 {
-    const cf_loader_options *o = r->options;
     size_t n = (size_t)cf_dataset_video(r->dataset, i).source_frames;
-    if (o->training) {
-        cf_rng rng = cf_rng_make(o->seed, CF_RNG_FRAMES, epoch, i);
-        cf_sample_train(r->frame, o->T, n, o->sampling, &rng);
-    } else {
-        cf_sample_test(r->frame, o->T, n, o->sampling, clip, o->clips);
-    }
-    for (size_t t = 0; t < o->T; t++)
+    cf_sample_view(r->frame, n, r->options, epoch, clip, i);
+    for (size_t t = 0; t < r->options->T; t++)
         r->frame[t] = cf_dataset_stored_frame(r->dataset, i, r->frame[t]);
 }
 

@@ -53,6 +53,8 @@ static const cf_config_key keys[] = {
     INT("DATA.WORKERS", data.workers, "0", 0, 1024, "threads", "decoding threads; 0 = automatic"),
     CHOICE("DATA.SAMPLING", data.sampling, cf_sampling, "sparse", "sparse|dense",
            "frames of a training view: one of each segment, or neighbours"),
+    CHOICE("DATA.SHORT_VIDEOS", data.short_videos, cf_short_videos, "loop", "loop|clamp",
+           "frames beyond a short video's end: from its start again, or its last one"),
 
     TEXT("MODEL.ARCH", model.arch, "ViT-B/32", ARCHITECTURES,
          "which CLIP; custom takes its sizes from the keys below"),
@@ -125,6 +127,9 @@ static const cf_config_key keys[] = {
     BOOL("TEST.ONLY_TEST", test.only_test, "False", "tests and does not train"),
     CHOICE("TEST.SAMPLING", test.sampling, cf_sampling, "sparse", "sparse|dense",
            "frames of a test view, as DATA.SAMPLING"),
+    CHOICE("TEST.VIEW_SAMPLING", test.view_sampling, cf_view_sampling, "deterministic",
+           "deterministic|random",
+           "several clips of a video: evenly shifted, or drawn as in training and as published"),
 
     TEXT("OUTPUT", output, "''", NULL, "folder for log, configuration and checkpoints"),
     INT("SAVE_FREQ", save_freq, "1", 1, 1000000, "epochs", "between checkpoints"),
@@ -133,7 +138,9 @@ static const cf_config_key keys[] = {
 };
 
 _Static_assert(sizeof keys / sizeof *keys <= CF_CONFIG_MAX_KEYS, "raise CF_CONFIG_MAX_KEYS");
-_Static_assert(sizeof(cf_sampling) == sizeof(int) && sizeof(cf_config_video) == sizeof(int) &&
+_Static_assert(sizeof(cf_sampling) == sizeof(int) && sizeof(cf_view_sampling) == sizeof(int) &&
+                   sizeof(cf_short_videos) == sizeof(int) &&
+                   sizeof(cf_config_video) == sizeof(int) &&
                    sizeof(cf_config_prompt) == sizeof(int) && sizeof(cf_config_head) == sizeof(int),
                "choices are stored as int");
 

@@ -148,7 +148,9 @@ cf_status cf_run_evaluate(cf_eval_record *out, cf_run *r, size_t clips, size_t c
     cf_status status = CF_OK;
     cf_loader *loader = NULL;
     pass p = { .run = r, .all = scores };
-    const cf_loader_options o = cf_run_loader_options(r, false, clips, crops);
+    cf_loader_options o = cf_config_loader(r->config, false, r->classes.n);
+    o.clips = clips;
+    o.crops = crops;
     size_t n;
     bool before = cf_tape_record(r->tape, false);
     CF_GO(cf_mul_size(&n, o.batch, r->classes.n));

@@ -15,9 +15,8 @@
 
 cf_tape *cf_run_tape(const cf_run *r) { return r->tape; }
 
-cf_loader_options cf_run_loader_options(const cf_run *r, bool training, size_t clips, size_t crops)
+cf_loader_options cf_config_loader(const cf_config *c, bool training, size_t n_classes)
 {
-    const cf_config *c = r->config;
     return (cf_loader_options){
         .T = (size_t)c->data.num_frames,
         .batch = (size_t)c->train.batch_size,
@@ -27,17 +26,19 @@ cf_loader_options cf_run_loader_options(const cf_run *r, bool training, size_t c
                      .color_jitter = c->aug.color_jitter,
                      .gray_scale = c->aug.gray_scale },
         .sampling = training ? c->data.sampling : c->test.sampling,
+        .view_sampling = c->test.view_sampling,
+        .short_videos = c->data.short_videos,
         .training = training,
         .shuffle = c->data.shuffle,
         .label_smooth = c->aug.label_smooth,
         .mixup = c->aug.mixup,
         .cutmix = c->aug.cutmix,
         .mix_switch = c->aug.mixup_switch_prob,
-        .clips = clips,
-        .crops = crops,
+        .clips = (size_t)c->test.num_clip,
+        .crops = (size_t)c->test.num_crop,
         .seed = (uint64_t)c->seed,
         .workers = c->data.workers,
-        .n_classes = r->classes.n,
+        .n_classes = n_classes,
     };
 }
 
@@ -102,7 +103,7 @@ static cf_status open_model(cf_run *r, cf_weights *file)
 static cf_status open_optimizer(cf_run *r)
 {
     const cf_config *c = r->config;
-    const cf_loader_options o = cf_run_loader_options(r, true, 1, 1);
+    const cf_loader_options o = cf_config_loader(r->config, true, r->classes.n);
     const cf_adamw_options options = { 0.9, 0.98, 1e-8, c->train.weight_decay };
     const cf_group_rule rule = { .new_factor = c->train.new_lr_factor,
                                  .is_new = cf_xclip_is_new_module };

@@ -64,7 +64,6 @@ static inline bool cf_run_stopped(const cf_run *r)
     return (r->options.stop && *r->options.stop) ||
            (r->options.stop_after > 0 && r->at.step >= r->options.stop_after);
 }
-cf_loader_options cf_run_loader_options(const cf_run *r, bool training, size_t clips, size_t crops);
 
 /* ---- build_model.c --------------------------------------------------------------------------- */
 

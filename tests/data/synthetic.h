@@ -46,24 +46,32 @@ static inline uint64_t sum_of(const uint8_t *p, size_t n)
     return sum;
 }
 
-/* Equal chances: fails above the chi-square value that chance passes about once in 30,000 tests
- * (Wilson and Hilferty's approximation at 4 standard deviations). */
-static inline void assert_even(const size_t *count, size_t n)
+/* The chi-square that chance exceeds once in 10,000 tests of d degrees of freedom (Wilson and
+ * Hilferty; 3.719 is the normal distribution's quantile). */
+static inline double chi_square_limit(double d)
 {
-    double total = 0, chi = 0, d = (double)n - 1;
+    return d * pow(1 - 2 / (9 * d) + 3.719016 * sqrt(2 / (9 * d)), 3);
+}
+
+/* Counts against their shares, which sum to 1; shares NULL: all equal. Not rejected at 1e-4. */
+static inline void assert_shares(const size_t *count, const double *share, size_t n)
+{
+    double total = 0, chi = 0;
     for (size_t i = 0; i < n; i++) total += (double)count[i];
     for (size_t i = 0; i < n; i++) {
-        double off = (double)count[i] - total / (double)n;
-        chi += off * off / (total / (double)n);
+        double expected = total * (share ? share[i] : 1 / (double)n);
+        chi += ((double)count[i] - expected) * ((double)count[i] - expected) / expected;
     }
-    double limit = d * pow(1 - 2 / (9 * d) + 4 * sqrt(2 / (9 * d)), 3);
+    double limit = chi_square_limit((double)n - 1);
     if (!(chi <= limit)) fail_msg("chi-square %.1f over %zu cells, limit %.1f", chi, n, limit);
 }
 
-/* `hits` of n draws of probability p, within 4.5 standard deviations. */
+static inline void assert_even(const size_t *count, size_t n) { assert_shares(count, NULL, n); }
+
+/* `hits` of n draws of probability p. */
 static inline void assert_rate(size_t hits, size_t n, double p)
 {
-    assert_near((double)hits / (double)n, p, 4.5 * sqrt(p * (1 - p) / (double)n) + 1e-12);
+    assert_shares((const size_t[]){ hits, n - hits }, (const double[]){ p, 1 - p }, 2);
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* Frame sampling: the table of the specification, the formulas for many N and T, distributions. */
+/* Frame sampling: the table of the specification, every mode against another writing of its formula
+ * for 1 to 2,000 frames and T 1 to 64, distributions. */
 #include "synthetic.h"
 
 #include "crossframe/data.h"
@@ -139,7 +140,113 @@ static void dense_views_are_spread_evenly(void **state)
     }
 }
 
-TESTS(TEST(table_of_the_specification), TEST(sparse_training_takes_one_frame_of_each_segment),
+/* Spec 3.1 by itself: index i of a view that starts at, or draws, `u`. wrap: the loop rule. */
+static int64_t inside(int64_t index, size_t n, bool wrap)
+{
+    if (wrap) return index - (int64_t)n * (index / (int64_t)n);
+    return index >= (int64_t)n ? (int64_t)n - 1 : index;
+}
+
+static void expect_random(const int64_t *index, size_t T, size_t n, cf_sampling mode, cf_rng *rng,
+                          bool wrap)
+{
+    size_t average = n / T, step = T >= 64 ? 1 : 64 / T, start = 0;
+    if (mode == CF_SAMPLING_DENSE && n > T * step)
+        start = cf_rng_below(rng, (uint32_t)(n - T * step + 1));
+    for (size_t i = 0; i < T; i++) {
+        int64_t expected;
+        if (mode == CF_SAMPLING_DENSE)
+            expected = (int64_t)(start + i * step);
+        else if (n >= T)
+            expected = (int64_t)(i * average + cf_rng_below(rng, (uint32_t)average));
+        else
+            expected = llrint((double)i * ((double)n / (double)T));
+        if (index[i] != inside(expected, n, wrap)) fail_msg("T %zu, %zu frames, %zu", T, n, i);
+    }
+}
+
+static void expect_fixed(const int64_t *index, size_t T, size_t n, cf_sampling mode, size_t view,
+                         size_t views, bool wrap)
+{
+    double average = (double)n / (double)T, at = ((double)view + 0.5) / (double)views;
+    size_t step = T >= 64 ? 1 : 64 / T, places = n < T * step ? 1 : n - T * step + 1;
+    for (size_t i = 0; i < T; i++) {
+        double sparse = (double)i * average + (views == 1 ? average / 2 : average * at);
+        int64_t expected = mode == CF_SAMPLING_SPARSE
+                               ? (int64_t)sparse
+                               : (int64_t)(floor(at * (double)places) + (double)(i * step));
+        if (index[i] != inside(expected, n, wrap)) fail_msg("T %zu, %zu frames, %zu", T, n, i);
+    }
+}
+
+/* All modes, lengths 1 to 2,000, T 1 to 64. */
+static void every_mode_by_its_formula(void **state)
+{
+    (void)state;
+    int64_t index[64];
+    for (size_t n = 1; n <= 2000; n++)
+        for (size_t T = 1; T <= 64; T++) {
+            size_t clip = (n + T) % 4;
+            cf_loader_options o = { .T = T, .clips = 4, .seed = 7 };
+            for (int mode = 0; mode < 2; mode++) {
+                o.sampling = mode;
+                cf_rng a = stream(n * 64 + T), b = a;
+                cf_sample_train(index, T, n, o.sampling, &a);
+                expect_random(index, T, n, o.sampling, &b, true);
+                cf_sample_test(index, T, n, o.sampling, 0, 1);
+                expect_fixed(index, T, n, o.sampling, 0, 1, true);
+                cf_sample_test(index, T, n, o.sampling, clip, 4);
+                expect_fixed(index, T, n, o.sampling, clip, 4, true);
+                o.short_videos = clip < 2 ? CF_SHORT_CLAMP : CF_SHORT_LOOP;
+                bool wrap = clip >= 2;
+                o.view_sampling = CF_VIEWS_DETERMINISTIC;
+                o.training = false;
+                cf_sample_view(index, n, &o, 0, clip, 33);
+                expect_fixed(index, T, n, o.sampling, clip, 4, wrap);
+                o.view_sampling = CF_VIEWS_RANDOM;
+                cf_sample_view(index, n, &o, 9, clip, 33); /* the epoch does not count */
+                b = cf_rng_make(7, CF_RNG_VIEWS, (uint32_t)clip, 33);
+                expect_random(index, T, n, o.sampling, &b, wrap);
+                o.training = true;
+                cf_sample_view(index, n, &o, 2, 0, 33);
+                b = cf_rng_make(7, CF_RNG_FRAMES, 2, 33);
+                expect_random(index, T, n, o.sampling, &b, wrap);
+            }
+        }
+}
+
+/* The published distribution: each view's frames even in their segments, views and videos
+ * independent; one view stays the centre. */
+static void random_views_are_drawn_as_in_training(void **state)
+{
+    (void)state;
+    enum { N = 10000, SEGMENT = 5 };
+    size_t count[4][SEGMENT] = { { 0 } }, pair[SEGMENT * SEGMENT] = { 0 },
+           across[SEGMENT * SEGMENT] = { 0 };
+    cf_loader_options o = { .T = 2, .clips = 4, .view_sampling = CF_VIEWS_RANDOM, .seed = 3 };
+    int64_t last = 0;
+    for (uint64_t video = 0; video < N; video++) {
+        int64_t index[4][2];
+        for (size_t view = 0; view < 4; view++) {
+            cf_sample_view(index[view], 2 * SEGMENT + 1, &o, 0, view, video);
+            assert_in_range(index[view][1], SEGMENT, 2 * SEGMENT - 1);
+            count[view][index[view][0]]++;
+        }
+        pair[index[0][0] * SEGMENT + index[1][0]]++;
+        across[last * SEGMENT + index[3][1] - SEGMENT]++;
+        last = index[3][0];
+    }
+    for (int view = 0; view < 4; view++) assert_even(count[view], SEGMENT);
+    assert_even(pair, SEGMENT * SEGMENT);
+    assert_even(across, SEGMENT * SEGMENT);
+    int64_t one[2];
+    o.clips = 1;
+    cf_sample_view(one, 11, &o, 0, 0, 5);
+    assert_true(one[0] == 2 && one[1] == 8);
+}
+
+TESTS(TEST(every_mode_by_its_formula), TEST(random_views_are_drawn_as_in_training),
+      TEST(table_of_the_specification), TEST(sparse_training_takes_one_frame_of_each_segment),
       TEST(sparse_training_draws_evenly), TEST(sparse_test_takes_the_middles),
       TEST(sparse_views_are_shifted_evenly), TEST(dense_reads_at_even_steps_round_the_end),
       TEST(dense_views_are_spread_evenly))

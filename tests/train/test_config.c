@@ -71,7 +71,7 @@ static void scalars_read_as_yacs_reads_them(void **state)
               "  VIDEO: mean\n  FIX_TEXT: false\n"
               "TRAIN:\n  LR: 2.e-6\n  WEIGHT_DECAY: 1e-5\n  WARMUP_EPOCHS: 3\n"
               "  EPOCHS: '12'\n  BATCH_SIZE: 1_000\n"
-              "AUG:\nTEST: {NUM_CLIP: 4, NUM_CROP: 3, SAMPLING: dense}\n"
+              "AUG:\nTEST: {NUM_CLIP: 4, NUM_CROP: 3, SAMPLING: dense, VIEW_SAMPLING: random}\n"
               "OUTPUT: caf\xc3\xa9\nSEED: +7\n");
     assert_string_equal(c->data.root, "/data/k400");
     assert_string_equal(c->data.train_file, "a\tb");
@@ -90,6 +90,10 @@ static void scalars_read_as_yacs_reads_them(void **state)
     assert_int_equal(c->test.num_clip, 4);
     assert_int_equal(c->test.num_crop, 3);
     assert_int_equal(c->test.sampling, CF_SAMPLING_DENSE);
+    assert_int_equal(c->test.view_sampling, CF_VIEWS_RANDOM);
+    cf_loader_options o = cf_config_loader(c, false, 5);
+    assert_true(o.clips == 4 && o.crops == 3 && o.view_sampling == CF_VIEWS_RANDOM);
+    assert_true(o.short_videos == CF_SHORT_LOOP && o.n_classes == 5 && o.seed == 7);
     assert_int_equal(c->data.sampling, CF_SAMPLING_SPARSE);
     assert_string_equal(c->output, "caf\xc3\xa9");
     assert_int_equal(c->seed, 7);
