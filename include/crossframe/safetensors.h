@@ -4,8 +4,8 @@
  *  - A file is: 8 bytes little-endian length, that many bytes of JSON (name -> dtype, shape,
  *    data_offsets; __metadata__ -> texts), then the data. The data must be covered exactly,
  *    without holes or overlaps; everything else is refused with the file's and the tensor's name.
- *  - Reading maps the file: a tensor's data is a borrowed pointer into it, or is widened into the
- *    caller's buffer. Memory is bounded by the header, and the header by the file.
+ *  - Reading maps the file: a tensor's data is a borrowed pointer into it (weights.h widens it
+ *    into the caller's buffer). Memory is bounded by the header, and the header by the file.
  *  - Writing goes through PATH.tmp, sync and rename. The same input gives the same bytes, and the
  *    data starts at a multiple of 64: the header is padded with spaces, as the format allows. */
 #ifndef CROSSFRAME_SAFETENSORS_H
@@ -54,23 +54,12 @@ void cf_st_close(cf_st_file *f); /* NULL is fine */
 /* True if the file starts as a safetensors file does; it may still be damaged. */
 bool cf_st_looks_like(const void *bytes, size_t n);
 
-const char *cf_st_path(const cf_st_file *f);
 size_t cf_st_n_tensors(const cf_st_file *f);
 const cf_st_tensor *cf_st_tensor_at(const cf_st_file *f, size_t i); /* in the order of their data */
 const cf_st_tensor *cf_st_find(const cf_st_file *f, const char *name); /* NULL if there is none */
-/* CF_ENOTFOUND names file and tensor. */
-cf_status cf_st_get(const cf_st_tensor **out, const cf_st_file *f, const char *name);
 size_t cf_st_n_metadata(const cf_st_file *f);
 void cf_st_metadata_at(const char **key, const char **value, const cf_st_file *f, size_t i);
 const char *cf_st_metadata(const cf_st_file *f, const char *key); /* NULL if there is none */
-
-/* The data itself when it is F32 and aligned, else NULL. */
-const float *cf_st_borrow_f32(const cf_st_tensor *t);
-/* out[n] = the data as float: F32, F16, BF16, F64. CF_ESHAPE if the tensor has not n elements,
- * CF_EUNSUPPORTED for whole numbers. */
-cf_status cf_st_read_f32(float *out, size_t n, const cf_st_file *f, const cf_st_tensor *t);
-/* The same as cf_real, exact for F64 in the double build. */
-cf_status cf_st_read_real(cf_real *out, size_t n, const cf_st_file *f, const cf_st_tensor *t);
 
 /* ---- writing --------------------------------------------------------------------------------- */
 

@@ -7,10 +7,12 @@
  *  - A tensor here is one to three parts laid end to end along its first axis, each a strided
  *    window into a storage of the container. So query, key and value become one in_proj_weight and
  *    a transposed matrix its straight self without a copy: renaming is all that a layout is.
- *  - A mapped container (safetensors) lends pointers; of the others a storage's bytes are read,
- *    checked and given up again, so memory is bounded by the largest storage.
+ *  - Files are mapped, and numbers widened from the mapping into the caller's buffer. Only records
+ *    that somebody deflated are unpacked, one at a time.
  *  - What wraps a state dictionary is taken off: a top level `model`, `state_dict` or
  *    `model_state`, and the prefixes "module." and "_orig_mod." where every name has them.
+ *  - Nothing a file says of sizes is believed before it is held against the file, and nothing in a
+ *    pickle is executed. Memory, the caller's buffers aside, is at most the file's size + 64 MB.
  *  - Reading is thread-safe: several threads may read tensors of one cf_weights. */
 #ifndef CROSSFRAME_WEIGHTS_H
 #define CROSSFRAME_WEIGHTS_H
@@ -27,13 +29,20 @@ typedef struct {
 
 typedef struct cf_weights cf_weights;
 
-/* CF_ENOTFOUND: no such file; CF_EFORMAT: damaged, or nothing that holds tensors; CF_EUNSUPPORTED:
- * PyTorch's format from before 1.6, with the line that converts it. Each names file and place. */
+/* `path`: a file, or a folder with model.safetensors, model.safetensors.index.json,
+ * pytorch_model.bin or pytorch_model.bin.index.json. CF_ENOTFOUND: no such file; CF_EFORMAT:
+ * damaged, or nothing that holds tensors; CF_EUNSUPPORTED: PyTorch's format from before 1.6, with
+ * the line that converts it, and what is larger than is sensible. Each names file and place. */
 cf_status cf_weights_open(cf_weights **out, const char *path);
-/* One file's bytes in memory, which must outlive it; `name` stands for the path in messages. */
+/* One file's bytes in memory, which must outlive it; `name` stands for the path in messages. No
+ * index of shards: those lie beside it on disk. */
 cf_status cf_weights_open_memory(cf_weights **out, const void *bytes, size_t n, const char *name);
 void cf_weights_close(cf_weights *w); /* NULL is fine */
 
+/* Tells the system that all will be read soon: from a disk, it starts now. */
+void cf_weights_will_read(const cf_weights *w);
+
+/* The file; of a folder, the one that was opened in it. */
 const char *cf_weights_path(const cf_weights *w);
 /* "safetensors", "PyTorch archive", "TorchScript archive"; " in N shards" where there are
  * several. */

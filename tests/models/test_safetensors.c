@@ -65,22 +65,15 @@ static void written_file_reads_back(void **state)
     assert_int_equal(t->shape[1], 3);
     assert_int_equal(t->n, 6);
     assert_int_equal((uintptr_t)t->data % 64, 0);
-    assert_memory_equal(cf_st_borrow_f32(t), a, sizeof a);
-    float back[6];
-    assert_ok(cf_st_read_f32(back, 6, f, t));
-    assert_memory_equal(back, a, sizeof a);
-    assert_fails(cf_st_read_f32(back, 5, f, t), CF_ESHAPE, "z.weight has 6 numbers, wanted 5");
-    assert_ok(cf_st_get(&t, f, "logit_scale"));
+    assert_memory_equal(t->data, a, sizeof a);
+    assert_non_null(t = cf_st_find(f, "logit_scale"));
     assert_int_equal(t->rank, 0);
-    assert_near(*cf_st_borrow_f32(t), 7, 0);
-    assert_ok(cf_st_get(&t, f, "empty"));
+    assert_memory_equal(t->data, &one, sizeof one);
+    assert_non_null(t = cf_st_find(f, "empty"));
     assert_int_equal(t->n, 0);
-    assert_ok(cf_st_get(&t, f, tensors[3].name));
-    assert_null(cf_st_borrow_f32(t));
-    assert_ok(cf_st_read_f32(back, 2, f, t));
-    assert_near(back[0], 0.1f, 0);
-    assert_true(isinf(back[1]));
-    assert_fails(cf_st_get(&t, f, "nothing"), CF_ENOTFOUND, "has no tensor nothing");
+    assert_non_null(t = cf_st_find(f, tensors[3].name));
+    assert_memory_equal(t->data, wide, sizeof wide);
+    assert_null(cf_st_find(f, "nothing"));
     assert_int_equal(cf_st_n_metadata(f), 3);
     assert_string_equal(cf_st_metadata(f, "step"), "12");
     assert_string_equal(cf_st_metadata(f, "config"), "A:\n\tb: \"c\"\x01");
@@ -101,46 +94,6 @@ static void written_file_reads_back(void **state)
     test_folder_remove(folder);
 }
 
-static void kinds_are_widened(void **state)
-{
-    (void)state;
-    const uint16_t half[] = {
-        0x3c00, 0xc000, 0x0001, 0x83ff, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x8000
-    };
-    const float half_value[] = { 1,        -2,        0x1p-24f, -0x1.ff8p-15f, 65504,
-                                 INFINITY, -INFINITY, NAN,      -0.0f };
-    const uint16_t brain[] = { 0x3f80, 0xc040, 0x0001, 0x7f80, 0xff7f };
-    const float brain_value[] = { 1, -3, 0x1p-133f, INFINITY, -0x1.fep127f };
-    char *folder = new_folder();
-    char *path = test_path(folder, "w");
-    const cf_st_tensor tensors[] = {
-        { .name = "h", .dtype = CF_ST_F16, .rank = 1, .shape = { 9 }, .data = half },
-        { .name = "b", .dtype = CF_ST_BF16, .rank = 1, .shape = { 5 }, .data = brain },
-        { .name = "i", .dtype = CF_ST_I64, .rank = 0, .data = "12345678" },
-    };
-    assert_ok(cf_st_write(path, tensors, 3, NULL, 0));
-    cf_st_file *f;
-    assert_ok(cf_st_open(&f, path));
-    float got[9];
-    assert_ok(cf_st_read_f32(got, 9, f, cf_st_find(f, "h")));
-    for (size_t i = 0; i < 9; i++) {
-        if (isnan(half_value[i]))
-            assert_true(isnan(got[i]));
-        else
-            assert_memory_equal(&got[i], &half_value[i], sizeof(float));
-    }
-    assert_ok(cf_st_read_f32(got, 5, f, cf_st_find(f, "b")));
-    assert_memory_equal(got, brain_value, sizeof brain_value);
-    cf_real real[5];
-    assert_ok(cf_st_read_real(real, 5, f, cf_st_find(f, "b")));
-    assert_near(real[1], -3, 0);
-    assert_fails(cf_st_read_f32(got, 1, f, cf_st_find(f, "i")), CF_EUNSUPPORTED,
-                 "tensor i holds I64");
-    cf_st_close(f);
-    cf_free(path);
-    test_folder_remove(folder);
-}
-
 static void foreign_order_and_padding_are_fine(void **state)
 {
     (void)state;
@@ -150,22 +103,6 @@ static void foreign_order_and_padding_are_fine(void **state)
     assert_ok(open_header("{" A("[]", "0", "4") ",\"__metadata__\":{\"k\":\"v\"}}", 4));
     assert_ok(open_header("{" A("[0]", "4", "4") "," B("0", "4") "}", 4));
     assert_ok(open_header("{" A("[1.0e0]", "0", "4") "}", 4));
-
-    size_t n; /* a tensor at an odd byte is copied, not borrowed */
-    unsigned char *bytes = make_file(&n, "{" A("[1]", "0", "4") "}   ", 4);
-    for (size_t shift = 0; shift < 4; shift++) {
-        unsigned char *moved;
-        assert_ok(cf_alloc(&moved, n + 4, 1));
-        memcpy(moved + shift, bytes, n);
-        cf_st_file *f;
-        assert_ok(cf_st_open_memory(&f, moved + shift, n, "x"));
-        float got;
-        assert_ok(cf_st_read_f32(&got, 1, f, cf_st_find(f, "a")));
-        assert_memory_equal(&got, "\0\1\2\3", 4);
-        cf_st_close(f);
-        cf_free(moved);
-    }
-    cf_free(bytes);
 }
 
 static void wrong_headers_are_refused(void **state)
@@ -247,7 +184,7 @@ static void a_header_cannot_cost_gigabytes(void **state)
     strcpy(header, "{\"a\":[");
     for (size_t i = 6; i < N; i += 2) memcpy(header + i, "1,", 2);
     strcpy(header + N, "1]}");
-    assert_fails(open_header(header, 0), CF_EFORMAT, "more than 2000000 values");
+    assert_fails(open_header(header, 0), CF_EFORMAT, "more than 400000 values");
     memset(header + 5, '[', N);
     assert_fails(open_header(header, 0), CF_EFORMAT, "nested too deeply");
     cf_free(header);
@@ -370,8 +307,7 @@ static void utf8_is_decoded_strictly(void **state)
     }
 }
 
-TESTS(TEST(written_file_reads_back), TEST(kinds_are_widened),
-      TEST(foreign_order_and_padding_are_fine), TEST(wrong_headers_are_refused),
-      TEST(a_header_cannot_cost_gigabytes), TEST(every_truncation_is_refused),
-      TEST(files_that_are_none), TEST(bad_writes_leave_nothing),
+TESTS(TEST(written_file_reads_back), TEST(foreign_order_and_padding_are_fine),
+      TEST(wrong_headers_are_refused), TEST(a_header_cannot_cost_gigabytes),
+      TEST(every_truncation_is_refused), TEST(files_that_are_none), TEST(bad_writes_leave_nothing),
       TEST(every_failed_allocation_is_clean), TEST(utf8_is_decoded_strictly))

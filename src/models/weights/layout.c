@@ -237,10 +237,11 @@ typedef struct {
     cf_real *numbers;
 } memory;
 
-static const void *map_memory(const cf_container *c, size_t storage)
+static cf_status map_memory(const void **out, const cf_container *c, size_t storage)
 {
     (void)storage;
-    return ((const memory *)c)->numbers;
+    *out = ((const memory *)c)->numbers;
+    return CF_OK;
 }
 
 static void close_memory(cf_container *c)

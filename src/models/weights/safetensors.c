@@ -1,13 +1,13 @@
-/* safetensors, reading: mapping, the JSON header, validation, widening.
+/* safetensors, reading: mapping, the JSON header, validation.
  *
- * A header is not trusted: before cJSON sees it, one pass over its bytes bounds its nesting and
- * the number of JSON values (each costs cJSON 64 bytes), refuses "\u0000" (cJSON would cut the
- * text there) and checks UTF-8. Then each tensor's shape must fill its byte range exactly, and the
- * ranges, sorted, must cover the data from first to last byte. The names live in one block, the
- * tensors in one array in the order of their data, and an index sorted by name serves look-ups. */
+ * A header is not trusted: json.h bounds what parsing it can cost. Then each tensor's shape must
+ * fill its byte range exactly, and the ranges, sorted, must cover the data from first to last byte.
+ * The names live in one block, the tensors in one array in the order of their data, and an index
+ * sorted by name serves look-ups. */
 #include "crossframe/safetensors.h"
 
-#include <cjson/cJSON.h>
+#include "models/weights/json.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "numbers are read in the file's own order");
 
-enum { MOST_HEADER = 100000000, MOST_VALUES = 2000000, DEEPEST = 4 };
+enum { MOST_HEADER = 100000000 };
 
 typedef struct {
     const char *key, *value;
@@ -57,38 +57,6 @@ size_t cf_st_dtype_bytes(cf_st_dtype dtype) { return dtypes[dtype].bytes; }
 
 /* ---- the header's bytes ---------------------------------------------------------------------- */
 
-/* Bounds what parsing can cost, and refuses what cJSON would read otherwise than it is written. */
-static cf_status check_header_text(const char *path, const char *text, size_t n)
-{
-    size_t values = 0, depth = 0;
-    bool quoted = false;
-    const char *end = text + n;
-    for (const char *p = text; p < end;) {
-        const char *at = p;
-        int32_t c = cf_utf8_next(&p, end);
-        if (c <= 0) return CF_FAIL(CF_EFORMAT, "%s: the header is not UTF-8 text", path);
-        if (quoted) {
-            if (c == '\\' && p < end) {
-                if (end - p >= 5 && memcmp(p, "u0000", 5) == 0)
-                    return CF_FAIL(CF_EFORMAT, "%s: the header has a text with a zero byte", path);
-                p++;
-            }
-            quoted = c != '"';
-            continue;
-        }
-        quoted = c == '"';
-        if (*at == '{' || *at == '[') depth++;
-        if ((*at == '}' || *at == ']') && depth > 0) depth--;
-        if (*at == '{' || *at == '[' || *at == ',') values++;
-        if (depth > DEEPEST)
-            return CF_FAIL(CF_EFORMAT, "%s: the header is nested too deeply", path);
-        if (values > MOST_VALUES)
-            return CF_FAIL(CF_EFORMAT, "%s: the header has more than %d values", path,
-                           (int)MOST_VALUES);
-    }
-    return CF_OK;
-}
-
 bool cf_st_looks_like(const void *bytes, size_t n)
 {
     uint64_t header;
@@ -108,21 +76,7 @@ static cf_status parse_header(cJSON **out, const char *path, const char *bytes, 
     if (length > n - 8)
         return CF_FAIL(CF_EFORMAT, "%s is cut off: a header of %zu bytes in a file of %zu", path,
                        (size_t)length, n);
-    const char *text = bytes + 8, *end = NULL;
-    CF_TRY(check_header_text(path, text, (size_t)length));
-    cJSON *root = cJSON_ParseWithLengthOpts(text, (size_t)length, &end, 0);
-    if (!root) {
-        size_t at = end && end >= text ? (size_t)(end - text) : 0;
-        return CF_FAIL(CF_EFORMAT, "%s: the header is no JSON (byte %zu of %zu)", path, at,
-                       (size_t)length);
-    }
-    while (end < text + length && strchr(" \t\r\n", *end)) end++;
-    if (end != text + length || !cJSON_IsObject(root)) {
-        cJSON_Delete(root);
-        return CF_FAIL(CF_EFORMAT, "%s: the header is not one JSON object", path);
-    }
-    *out = root;
-    return CF_OK;
+    return cf_json_parse(out, path, "the header", bytes + 8, (size_t)length);
 }
 
 /* ---- one tensor's entry ---------------------------------------------------------------------- */
@@ -402,7 +356,6 @@ void cf_st_close(cf_st_file *f)
 
 /* ---- looking things up ----------------------------------------------------------------------- */
 
-const char *cf_st_path(const cf_st_file *f) { return f->path; }
 size_t cf_st_n_tensors(const cf_st_file *f) { return f->n_tensors; }
 
 const cf_st_tensor *cf_st_tensor_at(const cf_st_file *f, size_t i)
@@ -417,14 +370,6 @@ const cf_st_tensor *cf_st_find(const cf_st_file *f, const char *name)
     const cf_st_tensor **found =
         bsearch(&key, f->by_name, f->n_tensors, sizeof *f->by_name, compare_name);
     return found ? *found : NULL;
-}
-
-cf_status cf_st_get(const cf_st_tensor **out, const cf_st_file *f, const char *name)
-{
-    const cf_st_tensor *t = cf_st_find(f, name);
-    if (!t) return CF_FAIL(CF_ENOTFOUND, "%s has no tensor %s", f->path, name);
-    *out = t;
-    return CF_OK;
 }
 
 size_t cf_st_n_metadata(const cf_st_file *f) { return f->n_metadata; }

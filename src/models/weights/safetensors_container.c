@@ -6,9 +6,10 @@ typedef struct {
     cf_st_file *file;
 } st_container;
 
-static const void *map_storage(const cf_container *c, size_t storage)
+static cf_status map_storage(const void **out, const cf_container *c, size_t storage)
 {
-    return cf_st_tensor_at(((const st_container *)c)->file, storage)->data;
+    *out = cf_st_tensor_at(((const st_container *)c)->file, storage)->data;
+    return CF_OK;
 }
 
 static void close_container(cf_container *c)

@@ -28,8 +28,15 @@ struct cf_weights {
     cf_container **container;
     mapping *map;
     pair *metadata;
-    size_t n, capacity, n_containers, n_maps, n_metadata;
+    size_t n, capacity, n_containers, n_maps, n_metadata, metadata_bytes;
     cf_layout origin;
+};
+
+enum {
+    MOST_TENSORS = 20000,
+    MOST_NAME = 600,
+    MOST_METADATA = 4096,
+    MOST_METADATA_BYTES = 8 << 20,
 };
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -59,13 +66,34 @@ void cf_weights_close(cf_weights *w)
     cf_free(w);
 }
 
-static cf_status new_weights(cf_weights **out, const char *path)
+cf_status cf_weights_new(cf_weights **out, const char *path)
 {
     cf_weights *w;
     CF_TRY(cf_alloc_zero(&w, 1, sizeof *w));
     cf_status status = cf_strdup(&w->path, path);
     if (status != CF_OK) cf_weights_close(w);
     if (status == CF_OK) *out = w;
+    return status;
+}
+
+cf_status cf_weights_map_file(const void **bytes, size_t *n, cf_weights *w, const char *path)
+{
+    cf_status status = CF_OK;
+    struct stat info;
+    CF_TRY(cf_realloc(&w->map, w->n_maps + 1, sizeof *w->map));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info) != 0)
+        CF_GO(CF_FAIL(errno == ENOENT ? CF_ENOTFOUND : CF_EIO, "cannot open %s: %s", path,
+                      strerror(errno)));
+    if (!S_ISREG(info.st_mode)) CF_GO(CF_FAIL(CF_EFORMAT, "%s is not a file", path));
+    if (info.st_size == 0) CF_GO(CF_FAIL(CF_EFORMAT, "%s is empty", path));
+    void *map = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) CF_GO(CF_FAIL(CF_EIO, "cannot map %s: %s", path, strerror(errno)));
+    w->map[w->n_maps++] = (mapping){ map, (size_t)info.st_size };
+    *bytes = map;
+    *n = (size_t)info.st_size;
+done:
+    if (fd >= 0) close(fd);
     return status;
 }
 
@@ -93,8 +121,13 @@ cf_status cf_weight_part_dense(cf_weight_part *p)
 
 cf_status cf_weights_add(cf_weights *w, const char *name, const cf_weight_part *part)
 {
+    if (w->n == MOST_TENSORS || strlen(name) > MOST_NAME)
+        return CF_FAIL(CF_EUNSUPPORTED,
+                       "%s: more than %d tensors, or a name longer than %d bytes: %.80s", w->path,
+                       MOST_TENSORS, MOST_NAME, name);
     if (w->n == w->capacity) {
         size_t capacity = w->capacity > 0 ? 2 * w->capacity : 512;
+        if (capacity > MOST_TENSORS) capacity = MOST_TENSORS;
         CF_TRY(cf_realloc(&w->entry, capacity, sizeof *w->entry));
         w->capacity = capacity;
     }
@@ -111,13 +144,19 @@ cf_status cf_weights_add(cf_weights *w, const char *name, const cf_weight_part *
 cf_status cf_weights_add_metadata(cf_weights *w, const char *key, const char *value)
 {
     pair p = { 0 };
-    CF_TRY(cf_realloc(&w->metadata, w->n_metadata + 1, sizeof *w->metadata));
+    size_t bytes = strlen(key) + strlen(value);
+    if (cf_weights_metadata(w, key)) return CF_OK;
+    if (w->n_metadata == MOST_METADATA || bytes > MOST_METADATA_BYTES - w->metadata_bytes)
+        return CF_FAIL(CF_EUNSUPPORTED, "%s: more than %d texts and numbers, or %d bytes of them",
+                       w->path, MOST_METADATA, MOST_METADATA_BYTES);
+    if (!w->metadata) CF_TRY(cf_alloc(&w->metadata, MOST_METADATA, sizeof *w->metadata));
     CF_TRY(cf_strdup(&p.key, key));
     cf_status status = cf_strdup(&p.value, value);
     if (status != CF_OK)
         cf_free(p.key);
     else
         w->metadata[w->n_metadata++] = p;
+    w->metadata_bytes += bytes;
     return status;
 }
 
@@ -156,71 +195,39 @@ cf_status cf_weights_replace(cf_weights *w, cf_weight_entry *entries, size_t n)
 cf_layout cf_weights_origin(const cf_weights *w) { return w->origin; }
 void cf_weights_set_origin(cf_weights *w, cf_layout layout) { w->origin = layout; }
 
-/* ---- opening --------------------------------------------------------------------------------- */
-
-static cf_status map_file(mapping *out, const char *path)
+const cf_container *cf_weights_container_at(const cf_weights *w, size_t i)
 {
-    cf_status status = CF_OK;
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info) != 0)
-        CF_GO(CF_FAIL(errno == ENOENT ? CF_ENOTFOUND : CF_EIO, "cannot open %s: %s", path,
-                      strerror(errno)));
-    if (!S_ISREG(info.st_mode)) CF_GO(CF_FAIL(CF_EFORMAT, "%s is not a file", path));
-    size_t n = (size_t)info.st_size;
-    if (n == 0) CF_GO(CF_FAIL(CF_EFORMAT, "%s is empty", path));
-    void *bytes = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED) CF_GO(CF_FAIL(CF_EIO, "cannot map %s: %s", path, strerror(errno)));
-    *out = (mapping){ bytes, n };
-done:
-    if (fd >= 0) close(fd);
-    return status;
+    CF_ASSERT(i < w->n_containers);
+    return w->container[i];
 }
 
-static cf_status open_bytes(cf_weights *w, const void *bytes, size_t n, const char *name)
+/* True if the prefix stands before every name, and it was taken off. */
+static bool strip(cf_weights *w, const char *prefix)
 {
-    return cf_safetensors_into(w, bytes, n, name);
+    size_t n = strlen(prefix);
+    for (size_t i = 0; i < w->n; i++) {
+        const char *name = w->entry[i].info.name;
+        if (strncmp(name, prefix, n) != 0 || name[n] == 0) return false;
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        char *name = (char *)w->entry[i].info.name;
+        memmove(name, name + n, strlen(name + n) + 1);
+    }
+    return w->n > 0;
 }
 
-static cf_status open_file(cf_weights *w, const char *path)
+cf_status cf_weights_finish(cf_weights *w)
 {
-    mapping m;
-    CF_TRY(cf_realloc(&w->map, w->n_maps + 1, sizeof *w->map));
-    CF_TRY(map_file(&m, path));
-    w->map[w->n_maps++] = m;
-    return open_bytes(w, m.bytes, m.n, path);
-}
-
-static cf_status finish(cf_weights *w)
-{
-    CF_TRY(cf_strdup(&w->kind, w->container[0]->kind));
+    const char *kind = w->container[0]->kind;
+    while (strip(w, "module.") || strip(w, "_orig_mod.")) continue;
+    CF_TRY(w->n_containers > 1 ? cf_format(&w->kind, "%s in %zu shards", kind, w->n_containers)
+                               : cf_strdup(&w->kind, kind));
     return cf_weights_index(w);
 }
 
-cf_status cf_weights_open(cf_weights **out, const char *path)
+void cf_weights_will_read(const cf_weights *w)
 {
-    cf_weights *w;
-    CF_TRY(new_weights(&w, path));
-    cf_status status = open_file(w, path);
-    if (status == CF_OK) status = finish(w);
-    if (status == CF_OK)
-        *out = w;
-    else
-        cf_weights_close(w);
-    return status;
-}
-
-cf_status cf_weights_open_memory(cf_weights **out, const void *bytes, size_t n, const char *name)
-{
-    cf_weights *w;
-    CF_TRY(new_weights(&w, name));
-    cf_status status = open_bytes(w, bytes, n, name);
-    if (status == CF_OK) status = finish(w);
-    if (status == CF_OK)
-        *out = w;
-    else
-        cf_weights_close(w);
-    return status;
+    for (size_t i = 0; i < w->n_maps; i++) madvise(w->map[i].bytes, w->map[i].n, MADV_WILLNEED);
 }
 
 /* ---- looking things up ----------------------------------------------------------------------- */
@@ -292,6 +299,10 @@ static size_t span(const cf_weight_part *p)
 /* The numbers at `from`, element 0 being the window's first, as cf_real. */
 static void widen_strided(cf_real *out, const void *from, const cf_weight_part *p)
 {
+    if (is_dense(p)) {
+        cf_widen(out, from, p->dtype, 0, 1, p->n);
+        return;
+    }
     size_t at[CF_ST_MAX_RANK] = { 0 }, place = 0;
     size_t inner = p->rank > 0 ? p->shape[p->rank - 1] : 1;
     size_t step = p->rank > 0 ? p->stride[p->rank - 1] : 1;
@@ -310,15 +321,16 @@ static cf_status read_part(cf_real *out, const cf_weight_part *p)
 {
     const cf_container *c = p->container;
     size_t bytes = cf_st_dtype_bytes(p->dtype), n = span(p);
-    const char *from = c->map ? c->map(c, p->storage) : NULL;
     bool same = p->dtype == (CF_REAL_IS_DOUBLE ? CF_ST_F64 : CF_ST_F32) && is_dense(p);
+    const void *mapped;
     if (n == 0) return CF_OK;
-    if (from && same) {
-        memcpy(out, from + p->first * bytes, n * bytes);
-        return CF_OK;
-    }
-    if (from) {
-        widen_strided(out, from + p->first * bytes, p);
+    CF_TRY(c->map(&mapped, c, p->storage));
+    if (mapped) {
+        const char *from = (const char *)mapped + p->first * bytes;
+        if (same)
+            memcpy(out, from, n * bytes);
+        else
+            widen_strided(out, from, p);
         return CF_OK;
     }
     if (same) return c->read(out, c, p->storage, p->first * bytes, n * bytes);
