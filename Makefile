@@ -57,6 +57,7 @@ TEST_ROOTS := $(if $(filter all,$(FOLDERS)),tests,$(wildcard $(FOLDERS:%=tests/%
 TESTS := $(filter-out $(SKIP),$(sort $(if $(TEST_ROOTS),$(shell find $(TEST_ROOTS) -name 'test_*.c'))))
 BENCHES := $(sort $(wildcard bench/bench_*.c))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+PEERS := $(sort $(wildcard tests/peer/peer_*.c))
 
 OBJ := $(SRC:%.c=$(B)/%.o)
 LIB := $(B)/libcrossframe.a
@@ -64,6 +65,7 @@ PROGRAM := $(if $(and $(wildcard src/cli/main.c),$(filter file,$(origin MODULES)
 TEST_PROGRAMS := $(TESTS:%.c=$(B)/%)
 BENCH_PROGRAMS := $(BENCHES:%.c=$(B)/%)
 FUZZ_PROGRAMS := $(FUZZERS:%.c=$(B)/%)
+PEER_PROGRAMS := $(PEERS:%.c=$(B)/%)
 
 .PHONY: all tests check test test-full bench f64 asan asan-quick lint format fuzz demo install clean deps
 .SECONDARY:
@@ -98,7 +100,7 @@ $(TEST_PROGRAMS): $(B)/%: $(B)/%.o $$(call helpers,$$(patsubst %/,%,$$(dir $$*))
 	$(if $(Q),@echo "  LD $@")
 	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) -lcmocka $(LIBS)
 
-$(BENCH_PROGRAMS): $(B)/%: $(B)/%.o $(LIB)
+$(BENCH_PROGRAMS) $(PEER_PROGRAMS): $(B)/%: $(B)/%.o $(LIB)
 	$(if $(Q),@echo "  LD $@")
 	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS)
 
@@ -151,6 +153,10 @@ fuzz-run: $(FUZZ_PROGRAMS)
 	@for f in $(FUZZ_PROGRAMS); do name=$${f##*/fuzz_}; \
 	    $$f --seconds $(FUZZ_SECONDS) $(wildcard tests/fuzz/corpus)/$$name || exit 1; done
 .PHONY: fuzz-run FORCE
+
+# What the scripts of tests/peer hold against the programs they know.
+peer-programs: $(PEER_PROGRAMS)
+.PHONY: peer-programs
 
 demo: deps
 	@$(STEP) all
