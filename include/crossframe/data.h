@@ -78,6 +78,23 @@ bool cf_media_coded(const uint8_t **bytes, size_t *n, cf_encoding *encoding, con
 /* What this build decodes: "FFmpeg 5.1 (libavcodec 59.37)" or "without FFmpeg". */
 const char *cf_media_libraries(void);
 
+/* ---- tar ------------------------------------------------------------------------------------- */
+
+/* An uncompressed archive, mapped: ustar, GNU long names, PAX path and size. Its files are indexed
+ * once; directories, links and special files are not in the index, of two with one name the later
+ * is. Thread-safe after opening. */
+typedef struct cf_tar cf_tar;
+/* CF_EFORMAT: no tar, or a damaged or cut one, with the byte; CF_EUNSUPPORTED: a compressed one. */
+cf_status cf_tar_open(cf_tar **out, const char *path);
+void cf_tar_close(cf_tar *t); /* NULL is fine */
+const char *cf_tar_path(const cf_tar *t);
+size_t cf_tar_size(const cf_tar *t); /* files in it */
+/* File i in the order of the names' bytes: its name, without leading "./". All is borrowed. */
+const char *cf_tar_get(const uint8_t **bytes, size_t *n, const cf_tar *t, size_t i);
+/* By the whole name, leading "./" on either side aside; else by its last part, if one file only
+ * is called so. CF_ENOTFOUND; CF_EINVAL: several are. */
+cf_status cf_tar_find(const uint8_t **bytes, size_t *n, const cf_tar *t, const char *name);
+
 /* ---- packed dataset -------------------------------------------------------------------------- */
 
 typedef struct cf_pack cf_pack;
@@ -90,7 +107,7 @@ typedef struct {
 } cf_pack_video;
 
 /* Opens and validates (spec/packed-dataset.md, "On open"); every refusal names path, row and
- * value. CF_EUNSUPPORTED: jpeg frames, which this build does not decode. */
+ * value. */
 cf_status cf_pack_open(cf_pack **out, const char *path);
 void cf_pack_free(cf_pack *p);
 const char *cf_pack_path(const cf_pack *p);
@@ -125,9 +142,10 @@ cf_status cf_pack_read_frame(cf_picture *out, cf_bytes *scratch, const cf_pack *
                              int64_t frame);
 
 typedef struct {
-    const char *dataset;           /* attribute; may be NULL */
-    cf_encoding encoding;          /* raw or png */
+    const char *dataset; /* attribute; may be NULL */
+    cf_encoding encoding;
     int png_level;                 /* zlib level of png frames */
+    int quality;                   /* of jpeg frames, 1 .. 100; 0 = they all come encoded */
     int short_side;                /* attribute; 0 = as it came */
     const char *const *class_name; /* [n_classes] */
     const int32_t *class_family;   /* [n_classes] or NULL */
@@ -138,7 +156,23 @@ typedef struct cf_pack_writer cf_pack_writer;
  * them. */
 cf_status cf_pack_writer_new(cf_pack_writer **out, const char *path,
                              const cf_pack_options *options);
-/* pixels: n_frames x height x width x 3. label -1 = unknown, otherwise < n_classes. */
+/* One video after the other: begin, its frames, end. label -1 = unknown, otherwise < n_classes.
+ * After a failure of begin or end, or a drop, the pack is as if the video had not been begun; after
+ * a failure of a frame the video lacks that frame and can still be dropped. CF_EINVAL: what the
+ * reader would refuse. */
+cf_status cf_pack_writer_begin(cf_pack_writer *w, const char *name, int32_t label, float fps);
+/* The next frame, encoded here; all frames of a video have one size. source: its number in the
+ * original video, rising. */
+cf_status cf_pack_writer_frame(cf_pack_writer *w, const uint8_t *pixels, size_t height,
+                               size_t width, int32_t source);
+/* The same of a JPEG or PNG file's bytes, kept as they are. They must be of the pack's encoding and
+ * of this size as shown; they are looked through, not decoded. */
+cf_status cf_pack_writer_coded(cf_pack_writer *w, const uint8_t *bytes, size_t n, size_t height,
+                               size_t width, int32_t source);
+/* source_frames: how many the original has; more than were added where it was thinned. */
+cf_status cf_pack_writer_end(cf_pack_writer *w, int32_t source_frames);
+void cf_pack_writer_drop(cf_pack_writer *w); /* none begun is fine */
+/* A whole video at once. pixels: n_frames x height x width x 3. */
 cf_status cf_pack_writer_add(cf_pack_writer *w, const char *name, int32_t label, float fps,
                              const uint8_t *pixels, size_t n_frames, size_t height, size_t width);
 cf_status cf_pack_writer_split(cf_pack_writer *w, const char *name, const int64_t *rows, size_t n);

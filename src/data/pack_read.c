@@ -122,8 +122,7 @@ static cf_status read_encoding(cf_pack *p)
     else if (strcmp(name, "png") == 0)
         p->encoding = CF_ENCODING_PNG;
     else if (strcmp(name, "jpeg") == 0)
-        status = CF_FAIL(CF_EUNSUPPORTED,
-                         "%s: frames are jpeg, and this build reads raw and png frames", p->path);
+        p->encoding = CF_ENCODING_JPEG;
     else
         status =
             CF_FAIL(CF_EFORMAT, "%s: attribute encoding of / is '%.40s', expected raw, png or jpeg",
@@ -406,8 +405,8 @@ static cf_status read_bytes(uint8_t *to, const cf_pack *p, size_t at, size_t n)
     return cf_h5_read_u8(to, p->h5, "/frames/data", at, n);
 }
 
-static cf_status read_png(cf_picture *out, cf_bytes *scratch, const cf_pack *p, size_t row,
-                          int64_t frame, size_t at, size_t n)
+static cf_status read_coded(cf_picture *out, cf_bytes *scratch, const cf_pack *p, size_t row,
+                            int64_t frame, size_t at, size_t n)
 {
     char what[200];
     snprintf(what, sizeof what, "frame %lld of %.100s", (long long)frame, p->name[row]);
@@ -416,7 +415,9 @@ static cf_status read_png(cf_picture *out, cf_bytes *scratch, const cf_pack *p, 
         scratch->capacity = n;
     }
     CF_TRY(read_bytes(scratch->bytes, p, at, n));
-    CF_TRY_CTX(cf_png_decode(out, scratch->bytes, n, what), "%s", p->path);
+    CF_TRY_CTX(p->encoding == CF_ENCODING_JPEG ? cf_jpeg_decode(out, scratch->bytes, n, what)
+                                               : cf_png_decode(out, scratch->bytes, n, what),
+               "%s", p->path);
     if (out->height == (size_t)p->height[row] && out->width == (size_t)p->width[row]) return CF_OK;
     return CF_FAIL(CF_EFORMAT, "%s: %s is %zu x %zu, /videos say %d x %d", p->path, what,
                    out->height, out->width, (int)p->height[row], (int)p->width[row]);
@@ -432,7 +433,7 @@ cf_status cf_pack_read_frame(cf_picture *out, cf_bytes *scratch, const cf_pack *
                        p->name[row], (long long)n_frames, (long long)frame);
     int64_t f = first + frame;
     size_t at = (size_t)p->offset[f], n = (size_t)(p->offset[f + 1] - p->offset[f]);
-    if (p->encoding == CF_ENCODING_PNG) return read_png(out, scratch, p, row, frame, at, n);
+    if (p->encoding != CF_ENCODING_RAW) return read_coded(out, scratch, p, row, frame, at, n);
     CF_TRY(cf_picture_resize_buffer(out, (size_t)p->height[row], (size_t)p->width[row]));
     return read_bytes(out->pixels, p, at, n);
 }

@@ -286,7 +286,10 @@ static void the_writer_refuses(void **state)
     int64_t row = 1;
     cf_pack_writer *w;
     cf_pack_options options = test_options(CF_ENCODING_JPEG);
-    assert_fails(cf_pack_writer_new(&w, path, &options), CF_EUNSUPPORTED, "raw and png");
+    options.quality = 101;
+    assert_fails(cf_pack_writer_new(&w, path, &options), CF_EINVAL, "quality 101");
+    options.encoding = (cf_encoding)7;
+    assert_fails(cf_pack_writer_new(&w, path, &options), CF_EINVAL, "encoding 7");
     options = test_options(CF_ENCODING_PNG);
     options.png_level = 10;
     assert_fails(cf_pack_writer_new(&w, path, &options), CF_EINVAL, "level 10");

@@ -106,7 +106,7 @@ static void use_video(const cf_pack *p, size_t row)
     CF_ASSERT(v.n_frames > 0 && v.label >= -1 && v.label < (int64_t)cf_pack_n_classes(p));
     for (int64_t f = 0; f < v.n_frames; f++) {
         cf_status status = cf_pack_read_frame(&picture, &scratch, p, row, f);
-        CF_ASSERT(status == CF_OK || cf_pack_encoding(p) == CF_ENCODING_PNG);
+        CF_ASSERT(status == CF_OK || cf_pack_encoding(p) != CF_ENCODING_RAW);
     }
     int32_t step = v.source_frames / 100 + 1;
     for (int32_t s = 0; s < v.source_frames && s <= INT32_MAX - step; s += step) {
