@@ -156,6 +156,28 @@ static void fixed_crops(void **state)
         assert_true(!three[i].x && !three[i].y && three[i].width == 224 && three[i].height == 224);
 }
 
+/* 4.4 with the candidates listed by its rule. */
+static cf_rect naive_multi_scale(size_t width, size_t height, size_t S, cf_rng *rng)
+{
+    static const double scale[4] = { 1, .875, .75, .66 };
+    size_t candidate[16][2], n = 0, least = width < height ? width : height;
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) {
+            if (i - j > 1 || j - i > 1) continue;
+            candidate[n][0] = (size_t)((double)least * scale[j]);
+            candidate[n++][1] = (size_t)((double)least * scale[i]);
+        }
+    const size_t *c = candidate[cf_rng_below(rng, (uint32_t)n)];
+    cf_rect r = { 0, 0, c[0], c[1] };
+    if (r.width + 3 > S && r.width < S + 3) r.width = S;
+    if (r.height + 3 > S && r.height < S + 3) r.height = S;
+    size_t ws = (width - r.width) / 4, hs = (height - r.height) / 4, at = cf_rng_below(rng, 5);
+    if (at == 1 || at == 3) r.x = 4 * ws;
+    if (at == 2 || at == 3) r.y = 4 * hs;
+    if (at == 4) r.x = 2 * ws, r.y = 2 * hs;
+    return r;
+}
+
 /* The table of 4.4 for 340 x 256: width, height, and the grid's steps. Each of the 50 choices is
  * met, and equally often. */
 static void multi_scale_crops(void **state)
@@ -189,8 +211,10 @@ static void multi_scale_crops(void **state)
         size_t w = 100 + S % 61, h = 100;
         cf_resize_short_side(&w, &h, cf_resize_side(S));
         for (uint64_t k = 0; k < 30; k++) {
-            cf_rng rng = cf_rng_make(4, CF_RNG_CROP, 0, k);
+            cf_rng rng = cf_rng_make(4, CF_RNG_CROP, 0, k), same = rng;
             cf_rect r = cf_crop_multi_scale(w, h, S, &rng);
+            cf_rect expected = naive_multi_scale(w, h, S, &same);
+            assert_memory_equal(&r, &expected, sizeof r);
             assert_true(r.width >= 1 && r.height >= 1 && r.x + r.width <= w && r.y + r.height <= h);
             if (S == 32 && r.width != 32)
                 assert_true(r.width == 36 || r.width == 27 || r.width == 23);
@@ -269,6 +293,11 @@ static void training_chain(void **state)
         cf_plan_train(&p, w, h, &a, 77, 3, k);
         cf_plan_train(&again, w, h, &a, 77, 3, k);
         assert_true(p.flip == again.flip && p.crop[0].x == again.crop[0].x);
+        cf_rng flip = cf_rng_make(77, CF_RNG_FLIP, 3, k), gray = cf_rng_make(77, CF_RNG_GRAY, 3, k),
+               gate = cf_rng_make(77, CF_RNG_JITTER, 3, k);
+        assert_int_equal(p.flip, cf_rng_uniform(&flip) < a.flip);
+        assert_int_equal(p.gray, cf_rng_uniform(&gray) < a.gray_scale);
+        assert_int_equal(p.jitter, cf_rng_uniform(&gate) < a.color_jitter);
         cf_rng jitter = p.rng;
         for (int frame = 0; frame < 2; frame++) { /* the second frame draws its own jitter */
             naive_chain(expected, pixels, &p, &jitter, S);
