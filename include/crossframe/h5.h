@@ -10,7 +10,8 @@
 #include "crossframe/support.h"
 
 typedef struct cf_h5 cf_h5;
-typedef enum { CF_H5_OTHER, CF_H5_INTEGER, CF_H5_FLOAT, CF_H5_STRING } cf_h5_class;
+/* ROWS: each element is a row of bytes of its own length (a variable-length 8-bit integer). */
+typedef enum { CF_H5_OTHER, CF_H5_INTEGER, CF_H5_FLOAT, CF_H5_STRING, CF_H5_ROWS } cf_h5_class;
 typedef struct {
     cf_h5_class class;
     size_t item_bytes; /* of one element as stored; 0 for variable-length strings */
@@ -21,6 +22,13 @@ typedef struct {
 
 cf_status cf_h5_open(cf_h5 **out, const char *path);   /* read only */
 cf_status cf_h5_create(cf_h5 **out, const char *path); /* see above */
+/* Makes PATH itself the HDF5 file, around bytes that are there already: the `total` bytes behind
+ * its first CF_H5_HEAD become the dataset `dataset`, one-dimensional uint8 and contiguous, without
+ * being moved. What lies before and behind them is overwritten. The bytes stay through everything:
+ * a commit syncs, a close without commit leaves a file that can be wrapped again. CF_EFORMAT: it is
+ * shorter than that. */
+#define CF_H5_HEAD ((size_t)1 << 16)
+cf_status cf_h5_create_around(cf_h5 **out, const char *path, const char *dataset, size_t total);
 cf_status cf_h5_commit(cf_h5 *f); /* created files; closes and frees f in any case */
 void cf_h5_close(cf_h5 *f);       /* NULL is fine */
 const char *cf_h5_path(const cf_h5 *f);
@@ -49,6 +57,8 @@ cf_status cf_h5_read_i64(int64_t **out, size_t *n, cf_h5 *f, const char *path);
 cf_status cf_h5_read_strings(char ***out, size_t *n, cf_h5 *f, const char *path); /* one block */
 /* Bytes [start, start + n) of a one-dimensional uint8 dataset. */
 cf_status cf_h5_read_u8(uint8_t *out, cf_h5 *f, const char *path, size_t start, size_t n);
+/* One element of a one-dimensional dataset of rows, into fresh memory (cf_free). */
+cf_status cf_h5_read_row(uint8_t **out, size_t *n, cf_h5 *f, const char *path, size_t row);
 
 cf_status cf_h5_make_group(cf_h5 *f, const char *path);
 cf_status cf_h5_put_attr_i64(cf_h5 *f, const char *object, const char *name, int64_t value);

@@ -1,11 +1,11 @@
 /* h5: the HDF5 file: opening, creating, committing, looking around in it. The rest is in
- * h5_read.c, h5_write.c and h5_driver.c; these alone call HDF5.
+ * h5_read.c, h5_write.c, h5_around.c and h5_driver.c; these alone call HDF5.
  *
  * One mutex is held around every call, and HDF5's own printing of errors is switched off inside
  * it; what HDF5 says about a failure (the innermost line of its error stack) becomes the last
  * part of our line. Written files use the oldest format that serves (superblock 0) and have no
  * time stamps, so the same content is the same bytes. They live as PATH.tmp until cf_h5_commit
- * has synced and renamed them. */
+ * has synced and renamed them, but for those of h5_around.c. */
 #include "support/h5_internal.h"
 
 #include <errno.h>
@@ -50,7 +50,7 @@ const char *cf_h5_why(void)
 
 /* ---- open and create ------------------------------------------------------------------------- */
 
-static cf_status handle_new(cf_h5 **out, const char *path)
+cf_status cf_h5_handle_new(cf_h5 **out, const char *path)
 {
     cf_h5 *f;
     CF_TRY(cf_alloc_zero(&f, 1, sizeof *f));
@@ -64,7 +64,7 @@ static cf_status handle_new(cf_h5 **out, const char *path)
     return status;
 }
 
-static void handle_free(cf_h5 *f)
+void cf_h5_handle_free(cf_h5 *f)
 {
     if (f->sink.fd >= 0) close(f->sink.fd);
     cf_free(f->path);
@@ -74,7 +74,7 @@ static void handle_free(cf_h5 *f)
     cf_free(f);
 }
 
-static hid_t access_list(void)
+hid_t cf_h5_access_list(void)
 {
     hid_t plist = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fclose_degree(plist, H5F_CLOSE_STRONG);
@@ -105,7 +105,7 @@ static cf_status look_at_file(size_t *bytes, const char *path)
 static cf_status open_file(cf_h5 *f)
 {
     CF_TRY(look_at_file(&f->file_bytes, f->path));
-    hid_t plist = access_list();
+    hid_t plist = cf_h5_access_list();
     f->file = H5Fopen(f->path, H5F_ACC_RDONLY, plist);
     cf_status status = CF_OK;
     if (f->file < 0)
@@ -117,12 +117,12 @@ static cf_status open_file(cf_h5 *f)
 cf_status cf_h5_open(cf_h5 **out, const char *path)
 {
     cf_h5 *f;
-    CF_TRY(handle_new(&f, path));
+    CF_TRY(cf_h5_handle_new(&f, path));
     cf_h5_lock();
     cf_status status = open_file(f);
     cf_h5_unlock();
     if (status != CF_OK)
-        handle_free(f);
+        cf_h5_handle_free(f);
     else
         *out = f;
     return status;
@@ -136,7 +136,7 @@ static cf_status create_file(cf_h5 *f)
     if (f->sink.fd < 0)
         return CF_FAIL(errno == ENOENT || errno == ENOTDIR ? CF_ENOTFOUND : CF_EIO,
                        "cannot create %s: %s", f->temporary, strerror(errno));
-    hid_t access = access_list();
+    hid_t access = cf_h5_access_list();
     f->file = cf_h5_create_over(access, &f->sink);
     cf_status status = CF_OK;
     if (f->file < 0) status = CF_FAIL(CF_EIO, "cannot create %s: %s", f->temporary, cf_h5_why());
@@ -148,7 +148,7 @@ static cf_status create_file(cf_h5 *f)
 cf_status cf_h5_create(cf_h5 **out, const char *path)
 {
     cf_h5 *f;
-    CF_TRY(handle_new(&f, path));
+    CF_TRY(cf_h5_handle_new(&f, path));
     cf_status status = CF_OK;
     CF_GO(cf_format(&f->temporary, "%s.tmp", path));
     cf_h5_lock();
@@ -159,7 +159,7 @@ cf_status cf_h5_create(cf_h5 **out, const char *path)
         f = NULL;
     }
 done:
-    if (f) handle_free(f);
+    if (f) cf_h5_handle_free(f);
     return status;
 }
 
@@ -193,7 +193,7 @@ static cf_status sync_and_rename(const cf_h5 *f)
     cf_status status = CF_OK;
     if (fsync(f->sink.fd) != 0)
         CF_GO(CF_FAIL(CF_EIO, "cannot sync %s: %s", f->temporary, strerror(errno)));
-    if (rename(f->temporary, f->path) != 0)
+    if (!f->in_place && rename(f->temporary, f->path) != 0)
         CF_GO(
             CF_FAIL(CF_EIO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(errno)));
     int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
@@ -219,8 +219,8 @@ cf_status cf_h5_commit(cf_h5 *f)
     cf_h5_unlock();
     if (status == CF_OK) status = closed;
     if (status == CF_OK) status = sync_and_rename(f);
-    if (status != CF_OK) unlink(f->temporary);
-    handle_free(f);
+    if (status != CF_OK && !f->in_place) unlink(f->temporary);
+    cf_h5_handle_free(f);
     return status;
 }
 
@@ -231,8 +231,8 @@ void cf_h5_close(cf_h5 *f)
     cf_h5_lock();
     close_all(f);
     cf_h5_unlock();
-    if (f->temporary) unlink(f->temporary);
-    handle_free(f);
+    if (f->temporary && !f->in_place) unlink(f->temporary);
+    cf_h5_handle_free(f);
 }
 
 /* ---- looking around -------------------------------------------------------------------------- */

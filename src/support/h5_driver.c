@@ -63,6 +63,20 @@ static herr_t driver_set_eoa(H5FD_t *file, H5FD_mem_t type, haddr_t address)
     return 0;
 }
 
+/* Room at the end, but for the data that is there already (h5_around.c). */
+static haddr_t driver_alloc(H5FD_t *file, H5FD_mem_t type, hid_t transfer, hsize_t size)
+{
+    (void)transfer;
+    driver_file *d = (driver_file *)file;
+    if (type == H5FD_MEM_DRAW && d->sink->data_next && d->allocated <= CF_H5_HEAD) {
+        d->sink->data_next = false;
+        d->allocated = CF_H5_HEAD;
+    }
+    haddr_t at = d->allocated;
+    d->allocated += size;
+    return at;
+}
+
 static haddr_t driver_get_eof(const H5FD_t *file, H5FD_mem_t type)
 {
     (void)type;
@@ -121,8 +135,8 @@ static herr_t driver_truncate(H5FD_t *file, hid_t transfer, hbool_t closing)
 {
     (void)transfer, (void)closing;
     driver_file *d = (driver_file *)file;
-    if (d->allocated != d->end && !d->sink->error &&
-        ftruncate(d->sink->fd, (off_t)d->allocated) != 0)
+    haddr_t size = d->allocated < d->sink->least_bytes ? d->sink->least_bytes : d->allocated;
+    if (d->allocated != d->end && !d->sink->error && ftruncate(d->sink->fd, (off_t)size) != 0)
         d->sink->error = errno;
     d->end = d->allocated;
     return 0;
@@ -140,6 +154,7 @@ static const H5FD_class_t driver = {
     .open = driver_open,
     .close = driver_close,
     .query = driver_query,
+    .alloc = driver_alloc,
     .get_eoa = driver_get_eoa,
     .set_eoa = driver_set_eoa,
     .get_eof = driver_get_eof,

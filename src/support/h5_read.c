@@ -104,6 +104,15 @@ static cf_status describe_space(item *d, cf_h5 *f, const char *path)
     return CF_FAIL(CF_EFORMAT, "%s: %s claims more elements than can be counted", f->path, path);
 }
 
+static bool is_rows(hid_t type, H5T_class_t kind)
+{
+    hid_t of = kind == H5T_VLEN ? H5Tget_super(type) : -1;
+    if (of < 0) return false;
+    bool bytes = H5Tget_class(of) == H5T_INTEGER && H5Tget_size(of) == 1;
+    H5Tclose(of);
+    return bytes;
+}
+
 /* Fills d->info from d->id, which is open. */
 static cf_status describe(item *d, cf_h5 *f, const char *path)
 {
@@ -115,6 +124,7 @@ static cf_status describe(item *d, cf_h5 *f, const char *path)
     d->info.class = kind == H5T_INTEGER || kind == H5T_ENUM ? CF_H5_INTEGER
                     : kind == H5T_FLOAT                     ? CF_H5_FLOAT
                     : kind == H5T_STRING                    ? CF_H5_STRING
+                    : is_rows(d->type, kind)                ? CF_H5_ROWS
                                                             : CF_H5_OTHER;
     d->text_fixed = kind == H5T_STRING && H5Tis_variable_str(d->type) <= 0;
     d->info.item_bytes = kind == H5T_STRING && !d->text_fixed ? 0 : H5Tget_size(d->type);
@@ -172,7 +182,8 @@ static bool is_integer(cf_h5_number t) { return t == CF_H5_I32 || t == CF_H5_I64
 /* All elements of d, of rank 0 or more, into fresh memory. */
 static cf_status numbers_of(void *out, cf_h5 *f, const item *d, const char *path, cf_h5_number t)
 {
-    static const char *const class_name[] = { "of an unknown kind", "integer", "float", "text" };
+    static const char *const class_name[] = { "of an unknown kind", "integer", "float", "text",
+                                              "rows of bytes" };
     bool integers = d->info.class == CF_H5_INTEGER;
     if (!integers && (d->info.class != CF_H5_FLOAT || is_integer(t)))
         return CF_FAIL(CF_EFORMAT, "%s: %s is %s, expected %s", f->path, path,
@@ -362,6 +373,72 @@ cf_status cf_h5_read_u8(uint8_t *out, cf_h5 *f, const char *path, size_t start, 
 {
     cf_h5_lock();
     cf_status status = bytes_read(out, f, path, start, n);
+    cf_h5_unlock();
+    return status;
+}
+
+/* The one allocation of HDF5 for a row: ours, so that what a damaged file claims is not asked of
+ * the system. */
+typedef struct {
+    size_t most;
+    void *bytes;
+} row_memory;
+
+static void *row_alloc(size_t n, void *info)
+{
+    row_memory *m = info;
+    if (m->bytes || n > m->most || cf_alloc(&m->bytes, n, 1) != CF_OK) return NULL;
+    return m->bytes;
+}
+
+static void row_free(void *bytes, void *info)
+{
+    row_memory *m = info;
+    if (bytes == m->bytes) m->bytes = NULL;
+    cf_free(bytes);
+}
+
+static cf_status row_of(uint8_t **out, size_t *n, cf_h5 *f, const item *d, const char *path,
+                        size_t row)
+{
+    if (d->info.class != CF_H5_ROWS || d->info.rank != 1)
+        return CF_FAIL(CF_EFORMAT, "%s: %s does not hold rows of bytes", f->path, path);
+    if (row >= d->info.n)
+        return CF_FAIL(CF_EINVAL, "%s: %s has %zu rows, asked for row %zu", f->path, path,
+                       d->info.n, row);
+    hsize_t from = row, one = 1;
+    hvl_t read = { 0 };
+    row_memory memory = { .most = f->file_bytes };
+    hid_t plist = H5Pcreate(H5P_DATASET_XFER), type = H5Tvlen_create(H5T_NATIVE_UINT8);
+    hid_t to = H5Screate_simple(1, &one, NULL);
+    H5Pset_vlen_mem_manager(plist, row_alloc, &memory, row_free, &memory);
+    cf_status status = CF_OK;
+    if (H5Sselect_hyperslab(d->space, H5S_SELECT_SET, &from, NULL, &one, NULL) < 0 ||
+        H5Dread(d->id, type, to, d->space, plist, &read) < 0)
+        status =
+            CF_FAIL(CF_EFORMAT, "%s: cannot read %s, row %zu: %s", f->path, path, row, cf_h5_why());
+    H5Sclose(to);
+    H5Tclose(type);
+    H5Pclose(plist);
+    if (status == CF_OK && !memory.bytes) status = cf_alloc(&memory.bytes, 0, 1);
+    if (status != CF_OK) {
+        cf_free(memory.bytes);
+        return status;
+    }
+    *out = memory.bytes;
+    *n = read.p ? read.len : 0;
+    return CF_OK;
+}
+
+cf_status cf_h5_read_row(uint8_t **out, size_t *n, cf_h5 *f, const char *path, size_t row)
+{
+    item d;
+    cf_h5_lock();
+    cf_status status = dataset_open(&d, f, path);
+    if (status == CF_OK) {
+        status = row_of(out, n, f, &d, path, row);
+        item_close(&d);
+    }
     cf_h5_unlock();
     return status;
 }

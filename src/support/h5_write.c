@@ -37,7 +37,9 @@ static hid_t text_type(void)
     return type;
 }
 
-/* A new dataset; groups on the way to it are made. chunk 0 = contiguous. */
+/* A new dataset; groups on the way to it are made. chunk 0 = contiguous, RESERVED = that too, with
+ * its place in the file at once and nothing written there. */
+#define RESERVED HSIZE_UNDEF
 static cf_status dataset_create(hid_t *out, cf_h5 *f, const char *path, hid_t type, hid_t space,
                                 hsize_t chunk)
 {
@@ -45,7 +47,12 @@ static cf_status dataset_create(hid_t *out, cf_h5 *f, const char *path, hid_t ty
     hid_t links = H5Pcreate(H5P_LINK_CREATE), create = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     H5Pset_obj_track_times(create, 0);
-    if (chunk) H5Pset_chunk(create, 1, &chunk);
+    if (chunk == RESERVED) {
+        H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY);
+        H5Pset_fill_time(create, H5D_FILL_TIME_NEVER);
+    } else if (chunk) {
+        H5Pset_chunk(create, 1, &chunk);
+    }
     hid_t id = H5Dcreate2(f->file, path, type, space, links, create, H5P_DEFAULT);
     if (id < 0)
         status = write_failed(f, path); /* now: closing the lists forgets the reason */
@@ -180,6 +187,19 @@ cf_status cf_h5_stream_begin(cf_h5 *f, const char *path, size_t total)
     cf_free(f->stream_path);
     f->stream_path = NULL;
     return status;
+}
+
+cf_status cf_h5_reserve(haddr_t *at, cf_h5 *f, const char *path, size_t total)
+{
+    hsize_t n = total;
+    hid_t id, space = H5Screate_simple(1, &n, NULL);
+    cf_status status = dataset_create(&id, f, path, H5T_STD_U8LE, space, RESERVED);
+    H5Sclose(space);
+    if (status != CF_OK) return status;
+    haddr_t offset = H5Dget_offset(id);
+    if (H5Dclose(id) < 0) return write_failed(f, path);
+    *at = offset;
+    return written(f, path);
 }
 
 static cf_status append(cf_h5 *f, const void *bytes, size_t n)
