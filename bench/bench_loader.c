@@ -1,0 +1,250 @@
+/* Times the loader at the shape of ViT-B/32: clips of 8 frames of 256 x 340, full augmentation, to
+ * 224 x 224, from packs it makes for itself: raw, PNG and JPEG frames. CSV on stdout: what, size,
+ * threads, median s, min s, videos/s.
+ *
+ *   bench_loader [VIDEOS]     of the pack for random reading (20000)
+ *
+ *   clip      one video by one thread, everything but mixing
+ *   read      its 8 frames, decoded;  what follows are the steps after it, of 8 frames
+ *   loader    an epoch of micro-batches of 8 with mixup and cutmix, one worker thread
+ *   random    8 frames of a random video of many small ones, raw, in page cache */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/batch.h"
+
+#define CHECK(call)                                                                                \
+    do {                                                                                           \
+        if ((call) != CF_OK) {                                                                     \
+            fprintf(stderr, "bench_loader: %s\n", cf_error());                                     \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+enum { T = 8, WIDTH = 340, HEIGHT = 256, S = 224, BATCH = 8, VIDEOS = 24, FRAMES = 24, RUNS = 48 };
+enum { SMALL = 32, SMALL_FRAMES = 12 };
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* seconds: one entry a video */
+static void report(const char *what, const char *size, int threads, double *seconds, int n)
+{
+    qsort(seconds, (size_t)n, sizeof *seconds, compare);
+    printf("%s,%s,%d,%.6f,%.6f,%.1f\n", what, size, threads, seconds[n / 2], seconds[0],
+           1 / seconds[n / 2]);
+    fflush(stdout);
+}
+
+/* ---- packs ----------------------------------------------------------------------------------- */
+
+/* Smooth areas, edges and grain, moving: JPEG needs about 22 kB a frame for it at quality 90. */
+static void draw_frame(uint8_t *out, size_t width, size_t height, size_t video, size_t frame)
+{
+    uint32_t noise = (uint32_t)(video * 7919 + frame * 104729 + 1);
+    size_t shift = frame * 3 + video * 17;
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++, out += 3) {
+            size_t u = x + shift, v = y + shift / 2;
+            uint32_t base = (uint32_t)(u * 2 + v), box = (u / 40 + v / 28) % 3 * 40;
+            noise = noise * 1664525u + 1013904223u;
+            uint32_t grain = (noise >> 28) & 7;
+            out[0] = (uint8_t)(40 + base % 128 / 2 + box + grain);
+            out[1] = (uint8_t)(60 + v % 96 / 2 + box / 2 + grain);
+            out[2] = (uint8_t)(50 + u % 192 / 3 + (80 - box) / 2 + grain);
+        }
+}
+
+static void make_pack(const char *path, cf_encoding encoding, size_t videos, size_t frames,
+                      size_t width, size_t height)
+{
+    static const char *const classes[] = { "one", "two" };
+    const cf_pack_options o = {
+        .encoding = encoding, .png_level = 6, .quality = 90, .class_name = classes, .n_classes = 2
+    };
+    cf_pack_writer *w;
+    uint8_t *pixels;
+    size_t size = width * height * 3;
+    CHECK(cf_alloc(&pixels, frames, size));
+    CHECK(cf_pack_writer_new(&w, path, &o));
+    for (size_t v = 0; v < videos; v++) {
+        char name[32];
+        snprintf(name, sizeof name, "video%zu", v);
+        for (size_t f = 0; f < frames; f++) draw_frame(pixels + f * size, width, height, v, f);
+        CHECK(cf_pack_writer_add(w, name, (int32_t)(v % 2), 25, pixels, frames, height, width));
+    }
+    CHECK(cf_pack_writer_commit(w));
+    cf_free(pixels);
+}
+
+static cf_loader_options training(void)
+{
+    return (cf_loader_options){ .T = T,
+                                .batch = BATCH,
+                                .augment = { S, true, .5, .8, .2 },
+                                .training = true,
+                                .shuffle = true,
+                                .label_smooth = .1,
+                                .mixup = .8,
+                                .cutmix = 1,
+                                .mix_switch = .5,
+                                .seed = 1,
+                                .workers = 1,
+                                .n_classes = 2 };
+}
+
+/* ---- measurements ---------------------------------------------------------------------------- */
+
+static void bench_clip(const cf_dataset *d, const char *encoding)
+{
+    cf_loader_options o = training();
+    cf_clip_reader r;
+    float *out;
+    double whole[RUNS], read[RUNS];
+    CHECK(cf_clip_reader_init(&r, d, &o));
+    CHECK(cf_alloc(&out, (size_t)T * 3 * S * S, sizeof *out));
+    for (int run = -VIDEOS; run < RUNS; run++) { /* the first ones fill the page cache */
+        size_t video = (size_t)(run + VIDEOS) % VIDEOS;
+        double start = cf_seconds();
+        CHECK(cf_clip_read(out, &r, video, (uint32_t)(run + VIDEOS)));
+        if (run >= 0) whole[run] = cf_seconds() - start;
+        start = cf_seconds();
+        for (int64_t f = 0; f < T; f++)
+            CHECK(cf_dataset_read_frame(&r.picture, &r.bytes, d, video, 3 * f));
+        if (run >= 0) read[run] = cf_seconds() - start;
+    }
+    char size[64];
+    snprintf(size, sizeof size, "%s %dx%dx%d", encoding, T, HEIGHT, WIDTH);
+    report("clip", size, 1, whole, RUNS);
+    report("read", size, 1, read, RUNS);
+    cf_free(out);
+    cf_clip_reader_fini(&r);
+}
+
+static void bench_loader(const cf_dataset *d, const char *encoding)
+{
+    cf_loader_options o = training();
+    cf_loader *l;
+    const cf_batch *b;
+    double seconds[6];
+    CHECK(cf_loader_new(&l, d, &o));
+    for (uint32_t epoch = 0; epoch < 6; epoch++) {
+        double start = cf_seconds();
+        CHECK(cf_loader_start(l, epoch, 0));
+        do CHECK(cf_loader_next(&b, l));
+        while (b);
+        seconds[epoch] = (cf_seconds() - start) / VIDEOS;
+    }
+    char size[64];
+    snprintf(size, sizeof size, "%s batch %d", encoding, BATCH);
+    report("loader", size, 1, seconds, 6);
+    cf_loader_free(l);
+}
+
+/* One of the steps after reading, on 8 frames. */
+enum { RESIZE, PLANES, BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAY, NORMALIZE, STAGES };
+static const char *const stage_name[STAGES] = { "resize",     "planes", "brightness", "contrast",
+                                                "saturation", "hue",    "gray",       "normalize" };
+
+static void run_stage(int stage, cf_transform *t, const uint8_t *frame, float *out)
+{
+    const cf_view crop = { frame + 3 * (16 * WIDTH + 29), 224, 192, 3 * WIDTH };
+    const size_t n = S * S;
+    switch (stage) {
+    case RESIZE: cf_resize(t->sized, crop, S, S, (cf_rect){ 0, 0, S, S }, &t->resize); break;
+    case PLANES: cf_planes(t->planes, (cf_view){ t->sized, S, S, 3 * S }, true); break;
+    case BRIGHTNESS: cf_color_brightness(t->planes, n, 1.1f); break;
+    case CONTRAST: cf_color_contrast(t->planes, n, .9f); break;
+    case SATURATION: cf_color_saturation(t->planes, n, 1.1f); break;
+    case HUE: cf_color_hue(t->planes, n, .05f); break;
+    case GRAY: cf_color_gray(t->planes, n); break;
+    case NORMALIZE: cf_normalize(out, t->planes, n); break;
+    }
+}
+
+static void bench_stages(void)
+{
+    cf_transform t;
+    uint8_t *frame;
+    float *out;
+    CHECK(cf_transform_init(&t, S));
+    CHECK(cf_alloc(&frame, (size_t)WIDTH * HEIGHT, 3));
+    CHECK(cf_alloc(&out, (size_t)3 * S * S, sizeof *out));
+    draw_frame(frame, WIDTH, HEIGHT, 1, 2);
+    for (int stage = 0; stage < STAGES; stage++) {
+        double seconds[RUNS];
+        for (int run = 0; run < RUNS; run++) {
+            double start = cf_seconds();
+            for (int f = 0; f < T; f++) run_stage(stage, &t, frame, out);
+            seconds[run] = cf_seconds() - start;
+        }
+        report(stage_name[stage], "8x224x224", 1, seconds, RUNS);
+    }
+    cf_free(out);
+    cf_free(frame);
+    cf_transform_fini(&t);
+}
+
+static void bench_random(const char *folder, size_t videos)
+{
+    enum { READS = 4000 };
+    static double seconds[READS];
+    cf_dataset *d;
+    char *path;
+    cf_picture picture = { 0 };
+    cf_bytes bytes = { 0 };
+    cf_rng rng = cf_rng_make(1, CF_RNG_TEST, 0, 0);
+    CHECK(cf_path_join(&path, folder, "many.h5"));
+    make_pack(path, CF_ENCODING_RAW, videos, SMALL_FRAMES, SMALL, SMALL);
+    CHECK(cf_dataset_open(&d, path, ""));
+    for (int i = 0; i < READS; i++) {
+        size_t video = cf_rng_below(&rng, (uint32_t)videos);
+        double start = cf_seconds();
+        for (int64_t f = 0; f < T; f++)
+            CHECK(cf_dataset_read_frame(&picture, &bytes, d, video, f + f / 2));
+        seconds[i] = cf_seconds() - start;
+    }
+    char size[64];
+    snprintf(size, sizeof size, "8 frames of %d of %zu videos", SMALL_FRAMES, videos);
+    report("random", size, 1, seconds, READS);
+    cf_dataset_free(d);
+    cf_picture_fini(&picture);
+    cf_bytes_fini(&bytes);
+    unlink(path);
+    cf_free(path);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const name[] = { "raw", "png", "jpeg" };
+    const char *base = getenv("TMPDIR");
+    char *folder;
+    CHECK(cf_format(&folder, "%s/crossframe-bench-XXXXXX", base && *base ? base : "/tmp"));
+    if (!mkdtemp(folder)) {
+        fprintf(stderr, "bench_loader: cannot make a folder like %s\n", folder);
+        return 1;
+    }
+    printf("what,size,threads,median_s,min_s,videos_per_s\n");
+    for (cf_encoding e = CF_ENCODING_RAW; e <= CF_ENCODING_JPEG; e++) {
+        cf_dataset *d;
+        char *path;
+        CHECK(cf_path_join(&path, folder, name[e]));
+        make_pack(path, e, VIDEOS, FRAMES, WIDTH, HEIGHT);
+        CHECK(cf_dataset_open(&d, path, ""));
+        bench_clip(d, name[e]);
+        bench_loader(d, name[e]);
+        cf_dataset_free(d);
+        unlink(path);
+        cf_free(path);
+    }
+    bench_stages();
+    bench_random(folder, argc > 1 ? (size_t)atoi(argv[1]) : 20000);
+    rmdir(folder);
+    cf_free(folder);
+    return 0;
+}
