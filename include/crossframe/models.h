@@ -117,6 +117,21 @@ bool cf_xclip_file_is_clip(const cf_weights *f);
  * is no size keep 0. CF_EFORMAT: not a CLIP in native names, with what is missing. */
 cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f);
 
+/* ---- another T, another picture size: only position embeddings depend on them ---------------- */
+
+typedef enum {
+    CF_FRAMES_REFUSE,      /* for configurations; no function here takes it */
+    CF_FRAMES_INTERPOLATE, /* linear along T */
+    CF_FRAMES_CUT,         /* the first T; where there are fewer they are repeated */
+    CF_FRAMES_NEW,         /* start values */
+} cf_frame_positions;
+typedef enum { CF_PICTURES_REFUSE, CF_PICTURES_BICUBIC, CF_PICTURES_BILINEAR } cf_picture_positions;
+/* Native names. Nothing is changed where the sizes are those already, or there is no MIT. As
+ * torch.nn.functional.interpolate has it, corners not aligned, no antialiasing; the class token's
+ * row stays. */
+cf_status cf_weights_set_frames(cf_weights *w, size_t T, cf_frame_positions by, uint64_t seed);
+cf_status cf_weights_set_image(cf_weights *w, size_t image, cf_picture_positions by);
+
 typedef struct {
     size_t loaded; /* tensors read */
     size_t fresh;  /* tensors of new modules that a plain CLIP lacks: they keep their values */

@@ -72,4 +72,12 @@ typedef struct {
 cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
                       const cf_st_pair *metadata, size_t n_metadata);
 
+/* *bytes = the numbers of tensor i, borrowed until the next call. Tensors are asked for once each,
+ * in order. */
+typedef cf_status cf_st_source(void *user, size_t i, const void **bytes);
+/* The same with numbers that come when they are written; the tensors' `data` is not looked at. */
+cf_status cf_st_write_from(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                           const cf_st_pair *metadata, size_t n_metadata, cf_st_source *source,
+                           void *user);
+
 #endif

@@ -182,6 +182,8 @@ cf_status cf_file_read(char **out, size_t *n, const char *path);
 cf_status cf_file_read_gz(char **out, size_t *n, const char *path, size_t max_bytes);
 /* Writes PATH.tmp, syncs it and renames it over PATH: PATH is always a complete file. */
 cf_status cf_file_write(const char *path, const void *bytes, size_t n);
+/* Syncs the complete file `with` and renames it over `path`. */
+cf_status cf_file_replace(const char *path, const char *with);
 bool cf_file_exists(const char *path);
 bool cf_is_folder(const char *path);
 cf_status cf_make_folders(const char *path); /* mkdir -p */

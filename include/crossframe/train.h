@@ -32,6 +32,7 @@ typedef enum {
     CF_PROMPT_VECTORS
 } cf_config_prompt;
 typedef enum { CF_HEAD_TEXT, CF_HEAD_FC } cf_config_head;
+typedef enum { CF_ACTIVATION_AUTO, CF_ACTIVATION_QUICK_GELU } cf_config_activation;
 
 /* Plain values; strings are owned by the configuration, never NULL, "" where nothing is set. */
 typedef struct cf_config {
@@ -49,6 +50,9 @@ typedef struct cf_config {
         cf_config_video video;
         cf_config_prompt prompt;
         cf_config_head head;
+        cf_config_activation activation;
+        cf_frame_positions mit_position;
+        cf_picture_positions visual_position;
         int mit_layers, prompt_layers;
         /* ARCH custom; 0 = not given */
         int patch_size, vision_width, vision_layers, embed_dim, text_width, text_layers,
@@ -161,6 +165,11 @@ void cf_run_log_close(cf_run_log *l);         /* NULL is fine */
 
 /* ---- training -------------------------------------------------------------------------------- */
 
+/* A model's weights of any container and layout, in native names. MODEL.ACTIVATION quick_gelu: no
+ * doubts about it are told. Where DATA.NUM_FRAMES or DATA.INPUT_SIZE was given and is not the
+ * file's, the position embeddings are made to fit as MODEL.MIT_POSITION and MODEL.VISUAL_POSITION
+ * say, with a line; by default they are left, and cf_model_config refuses. */
+cf_status cf_model_open_weights(cf_weights **out, const cf_config *c, const char *path);
 /* Sizes of the model a configuration describes. weights: the file it starts from (MODEL.PRETRAINED
  * or MODEL.RESUME), whose shapes then decide: keys that were not given are set in *c from it, a key
  * that was given and says otherwise is CF_EINVAL. NULL: MODEL.ARCH and its sizes alone. vocabulary:

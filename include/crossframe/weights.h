@@ -89,11 +89,43 @@ cf_layout cf_weights_origin(const cf_weights *w);
  * beside a Hugging Face file does, and is held against the shapes. CF_EUNSUPPORTED: it says another
  * activation. Who knows better calls the two functions himself. */
 cf_status cf_weights_open_model(cf_weights **out, const char *path);
+/* Whether anything beside the names tells that a CLIP computes QuickGELU: OpenAI's archives do, a
+ * checkpoint of this program, and what convert wrote of such. */
+bool cf_weights_tell_quick_gelu(const cf_weights *w);
 /* Adds the tensor `name` of `from`, which must outlive w; replaces w's own. CF_ENOTFOUND. */
 cf_status cf_weights_borrow(cf_weights *w, const cf_weights *from, const char *name);
 /* Adds a tensor, or replaces w's own of this name, with numbers that w takes over (cf_alloc), also
  * on failure. */
 cf_status cf_weights_put(cf_weights *w, const char *name, size_t rank, const size_t *shape,
                          cf_real *numbers);
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+typedef enum {
+    CF_FILE_SAFETENSORS,
+    CF_FILE_TORCH, /* a zip archive as torch.save makes it, read with weights_only=True too */
+} cf_weights_format;
+
+typedef struct {
+    /* XCLIP: native, all there is. CLIP: OpenAI's names, only its tensors. XCLIP_HF, CLIP_HF, VIFI
+     * (without token embedding). */
+    cf_layout layout;
+    cf_weights_format format;
+    cf_st_dtype dtype; /* F32, F16 or BF16, rounded to nearest, ties to even */
+    /* Kept where the format has room: safetensors' metadata; the top level of a native archive,
+     * whose weights are under "model" as the official program wants it. */
+    const cf_st_pair *metadata;
+    size_t n_metadata;
+} cf_export;
+
+/* Writes w, in native names, one tensor in memory at a time. State beside the model (optimizer.*)
+ * and CLIP's sizes are left out. CF_EUNSUPPORTED: a tensor the layout has no name for.
+ * CF_ENUMERIC: finite numbers that the type cannot hold, with their number and the first tensor.
+ * Nothing is left behind by a failure. */
+cf_status cf_weights_export(const char *path, const cf_weights *w, const cf_export *e);
+/* The folder that Hugging Face's XCLIPModel.from_pretrained reads: model.safetensors, config.json
+ * and preprocessor_config.json. All three are complete before the first takes its place. layout
+ * and format are not looked at. CF_EUNSUPPORTED: not an X-CLIP with all its parts. */
+cf_status cf_weights_export_hf(const char *folder, const cf_weights *w, const cf_export *e);
 
 #endif

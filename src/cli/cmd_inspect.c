@@ -312,7 +312,8 @@ static cf_status model_of(cf_xclip_config *out, cf_config *c)
     cf_tokenizer *tokenizer = NULL;
     size_t vocabulary = strcmp(c->model.arch, "custom") == 0 ? 0 : 49408;
     cf_status status = CF_OK;
-    if (cf_file_exists(c->model.pretrained)) CF_GO(cf_weights_open(&weights, c->model.pretrained));
+    if (cf_file_exists(c->model.pretrained))
+        CF_GO(cf_model_open_weights(&weights, c, c->model.pretrained));
     if (cf_file_exists(c->model.bpe)) {
         CF_GO(cf_tokenizer_open(&tokenizer, c->model.bpe));
         vocabulary = cf_tokenizer_vocabulary(tokenizer);

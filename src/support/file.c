@@ -233,6 +233,19 @@ done:
     return status;
 }
 
+cf_status cf_file_replace(const char *path, const char *with)
+{
+    int fd = open(with, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return system_failed("open", with);
+    cf_status status = CF_OK;
+    if (fsync(fd) != 0 && errno != EINVAL) CF_GO(system_failed("sync", with));
+    if (rename(with, path) != 0) CF_GO(system_failed("rename to", path));
+    sync_folder(path);
+done:
+    close(fd);
+    return status;
+}
+
 void cf_writer_abort(cf_writer *w)
 {
     if (!w) return;

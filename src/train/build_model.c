@@ -60,6 +60,33 @@ static cf_status decide(cf_config *c, const char *key, int *field, size_t value,
     return CF_OK;
 }
 
+/* The same, with how it can be had all the same. */
+static cf_status decide_or_fit(cf_config *c, const char *key, int *field, size_t value,
+                               const char *path, const char *remedy)
+{
+    cf_status status = decide(c, key, field, value, path);
+    if (status == CF_EINVAL) status = CF_FAIL(CF_EINVAL, "%s; %s", cf_error(), remedy);
+    return status;
+}
+
+/* The published name of these sizes, or custom. Weights resized for another picture keep the name
+ * that was asked for. */
+static cf_status arch_of(const char **out, const cf_config *c, const cf_xclip_config *sizes)
+{
+    bool resized = c->model.visual_position != CF_PICTURES_REFUSE;
+    *out = "custom";
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        cf_xclip_config published;
+        CF_TRY(cf_xclip_config_named(&published, named[i]));
+        bool asked = strcmp(named[i], c->model.arch) == 0;
+        if (asked && resized) published.image = sizes->image;
+        if (!same_clip(sizes, &published)) continue;
+        *out = named[i];
+        if (asked) return CF_OK;
+    }
+    return CF_OK;
+}
+
 /* MODEL.ARCH and its sizes against the file's. */
 static cf_status decide_arch(cf_config *c, const cf_xclip_config *sizes, const char *path)
 {
@@ -76,12 +103,8 @@ static cf_status decide_arch(cf_config *c, const cf_xclip_config *sizes, const c
         { "MODEL.TEXT_LAYERS", &c->model.text_layers, sizes->text_layers },
         { "MODEL.CONTEXT_LENGTH", &c->model.context_length, sizes->context },
     };
-    const char *arch = "custom";
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
-        cf_xclip_config published;
-        CF_TRY(cf_xclip_config_named(&published, named[i]));
-        if (same_clip(sizes, &published)) arch = named[i];
-    }
+    const char *arch;
+    CF_TRY(arch_of(&arch, c, sizes));
     bool custom_asked = strcmp(c->model.arch, "custom") == 0;
     if (cf_config_given(c, "MODEL.ARCH") && !custom_asked && strcmp(c->model.arch, arch) != 0)
         return contradicts(c, "MODEL.ARCH", path, strcmp(arch, "custom") ? arch : "other sizes");
@@ -150,8 +173,11 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
         const char *path = cf_weights_path(weights);
         CF_TRY(cf_xclip_config_from_file(&m, weights));
         CF_TRY(decide_arch(c, &m, path));
-        CF_TRY(decide(c, "DATA.INPUT_SIZE", &c->data.input_size, m.image, path));
-        if (m.frames > 0) CF_TRY(decide(c, "DATA.NUM_FRAMES", &c->data.num_frames, m.frames, path));
+        CF_TRY(decide_or_fit(c, "DATA.INPUT_SIZE", &c->data.input_size, m.image, path,
+                             "MODEL.VISUAL_POSITION bicubic or bilinear resizes its positions"));
+        if (m.frames > 0)
+            CF_TRY(decide_or_fit(c, "DATA.NUM_FRAMES", &c->data.num_frames, m.frames, path,
+                                 "MODEL.MIT_POSITION interpolate, cut or new fits its positions"));
         if (!cf_xclip_file_is_clip(weights)) CF_TRY(decide_parts(c, &m, path));
     } else {
         CF_TRY(sizes_from_arch(&m, c, vocabulary));
@@ -168,6 +194,55 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     CF_TRY(cf_xclip_config_check(&m));
     *out = m;
     return CF_OK;
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+static cf_status fit_frames(cf_weights *w, const cf_config *c)
+{
+    static const char *const ways[] = { "", "interpolated", "cut or repeated", "started anew" };
+    const cf_weight *t = cf_weights_find(w, "mit.positional_embedding");
+    size_t T = (size_t)c->data.num_frames;
+    if (c->model.mit_position == CF_FRAMES_REFUSE || !cf_config_given(c, "DATA.NUM_FRAMES") || !t ||
+        t->rank != 3 || t->shape[1] == T)
+        return CF_OK;
+    cf_log(CF_LOG_INFO, "%s: T = %zu, positions %s to %zu frames (MODEL.MIT_POSITION)",
+           cf_weights_path(w), t->shape[1], ways[c->model.mit_position], T);
+    return cf_weights_set_frames(w, T, c->model.mit_position, (uint64_t)c->seed);
+}
+
+static cf_status fit_image(cf_weights *w, const cf_config *c)
+{
+    cf_xclip_config sizes;
+    size_t image = (size_t)c->data.input_size;
+    if (c->model.visual_position == CF_PICTURES_REFUSE || !cf_config_given(c, "DATA.INPUT_SIZE"))
+        return CF_OK;
+    CF_TRY(cf_xclip_config_from_file(&sizes, w));
+    if (sizes.image == image) return CF_OK;
+    cf_log(CF_LOG_INFO,
+           "%s: pictures of %zu pixels, positions resized for %zu "
+           "(MODEL.VISUAL_POSITION)",
+           cf_weights_path(w), sizes.image, image);
+    return cf_weights_set_image(w, image, c->model.visual_position);
+}
+
+cf_status cf_model_open_weights(cf_weights **out, const cf_config *c, const char *path)
+{
+    cf_weights *w = NULL;
+    cf_status status = CF_OK;
+    if (c->model.activation == CF_ACTIVATION_AUTO) {
+        CF_GO(cf_weights_open_model(&w, path));
+    } else {
+        CF_GO(cf_weights_open(&w, path));
+        CF_GO(cf_weights_to_native(w, NULL));
+    }
+    CF_GO(fit_frames(w, c));
+    CF_GO(fit_image(w, c));
+    *out = w;
+    w = NULL;
+done:
+    cf_weights_close(w);
+    return status;
 }
 
 /* ---- model ----------------------------------------------------------------------------------- */

@@ -73,6 +73,7 @@ static cf_status check_sizes(const cf_config *c)
 static cf_status check_resolution(const cf_config *c)
 {
     if (strcmp(c->model.arch, "custom") == 0) return CF_OK;
+    if (c->model.visual_position != CF_PICTURES_REFUSE) return CF_OK; /* the weights are resized */
     int size = strstr(c->model.arch, "@336") ? 336 : 224;
     if (c->data.input_size == size) return CF_OK;
     return CF_FAIL(CF_EINVAL, "configuration: MODEL.ARCH %s needs DATA.INPUT_SIZE %d, not %d (%s)",

@@ -76,6 +76,13 @@ static const cf_config_key keys[] = {
          "start of the factor before the cosines, without CLIP weights"),
     REAL("MODEL.PROMPT_ALPHA", model.prompt_alpha, "0.1", -1e6, 1e6, "",
          "start value of the prompt's weight"),
+    CHOICE("MODEL.MIT_POSITION", model.mit_position, cf_frame_positions, "refuse",
+           "refuse|interpolate|cut|new",
+           "weights of another T: linear along it, the first (or repeated), or start values"),
+    CHOICE("MODEL.VISUAL_POSITION", model.visual_position, cf_picture_positions, "refuse",
+           "refuse|bicubic|bilinear", "weights of another picture size: how the grid is resized"),
+    CHOICE("MODEL.ACTIVATION", model.activation, cf_config_activation, "auto", "auto|quick_gelu",
+           "quick_gelu: foreign CLIP weights were trained with it, whatever stands beside them"),
     CHOICE("MODEL.HEAD", model.head, cf_config_head, "text", "text|fc",
            "classes scored by their names' features, or by a linear layer"),
     TEXT("MODEL.BPE", model.bpe, "''", NULL,
@@ -141,7 +148,11 @@ _Static_assert(sizeof keys / sizeof *keys <= CF_CONFIG_MAX_KEYS, "raise CF_CONFI
 _Static_assert(sizeof(cf_sampling) == sizeof(int) && sizeof(cf_view_sampling) == sizeof(int) &&
                    sizeof(cf_short_videos) == sizeof(int) &&
                    sizeof(cf_config_video) == sizeof(int) &&
-                   sizeof(cf_config_prompt) == sizeof(int) && sizeof(cf_config_head) == sizeof(int),
+                   sizeof(cf_config_prompt) == sizeof(int) &&
+                   sizeof(cf_config_head) == sizeof(int) &&
+                   sizeof(cf_config_activation) == sizeof(int) &&
+                   sizeof(cf_frame_positions) == sizeof(int) &&
+                   sizeof(cf_picture_positions) == sizeof(int),
                "choices are stored as int");
 
 size_t cf_config_n_keys(void) { return sizeof keys / sizeof *keys; }

@@ -199,7 +199,7 @@ static cf_status open_all(cf_run *r)
     CF_TRY(open_output(r));
     CF_TRY(open_data(r));
     CF_TRY(choose_weights(r));
-    if (*r->weights) CF_TRY(cf_weights_open(&file, r->weights));
+    if (*r->weights) CF_TRY(cf_model_open_weights(&file, r->config, r->weights));
     CF_GO(open_model(r, file));
     if (r->options.only_test) goto done;
     CF_GO(open_optimizer(r));

@@ -50,7 +50,7 @@ static void a_line_stays_one_line(void **state)
 static void a_long_line_is_cut_and_says_so(void **state)
 {
     (void)state;
-    char text[5000];
+    char text[20000];
     memset(text, 'x', sizeof text);
     text[sizeof text - 1] = 0;
     cf_fail(CF_EIO, "%s", text);

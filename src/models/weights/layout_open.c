@@ -138,12 +138,13 @@ done:
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* OpenAI's archives are programs, and hold three sizes beside the weights; ours say who wrote
- * them. */
-static bool says_quick_gelu(const cf_weights *w)
+/* OpenAI's archives are programs, and hold three sizes beside the weights. */
+bool cf_weights_tell_quick_gelu(const cf_weights *w)
 {
+    const char *told = cf_weights_metadata(w, "activation");
     return strncmp(cf_weights_container(w), "TorchScript", strlen("TorchScript")) == 0 ||
-           cf_weights_find(w, "input_resolution") || cf_weights_metadata(w, "crossframe");
+           cf_weights_find(w, "input_resolution") || cf_weights_metadata(w, "crossframe") ||
+           (told && strcmp(told, "quick_gelu") == 0);
 }
 
 static cf_status look_closer(const cf_weights *w)
@@ -152,7 +153,7 @@ static cf_status look_closer(const cf_weights *w)
     bool clip = layout == CF_LAYOUT_CLIP || layout == CF_LAYOUT_CLIP_HF, config = false;
     if (layout == CF_LAYOUT_XCLIP_HF || layout == CF_LAYOUT_CLIP_HF)
         CF_TRY(check_config_beside(&config, w));
-    if (clip && !config && !says_quick_gelu(w))
+    if (clip && !config && !cf_weights_tell_quick_gelu(w))
         cf_log(CF_LOG_WARNING,
                "%s: its names do not tell whether this CLIP was trained with QuickGELU, which is "
                "computed here, or with the exact GELU, as some of open_clip's; MODEL.ACTIVATION "

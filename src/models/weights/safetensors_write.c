@@ -141,8 +141,9 @@ static cf_status check_unique(const char *const *name, size_t n, size_t step, co
     return status;
 }
 
-cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
-                      const cf_st_pair *metadata, size_t n_metadata)
+cf_status cf_st_write_from(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                           const cf_st_pair *metadata, size_t n_metadata, cf_st_source *source,
+                           void *user)
 {
     text header = { 0 };
     cf_writer *w = NULL;
@@ -156,9 +157,11 @@ cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_ten
     CF_GO(cf_writer_put(w, &length, sizeof length));
     CF_GO(cf_writer_put(w, header.bytes, header.n));
     for (size_t i = 0; i < n_tensors; i++) {
-        size_t bytes;
-        CF_GO(tensor_bytes(&bytes, &tensor[i]));
-        CF_GO(cf_writer_put(w, tensor[i].data, bytes));
+        size_t n;
+        const void *bytes;
+        CF_GO(tensor_bytes(&n, &tensor[i]));
+        CF_GO(source(user, i, &bytes));
+        CF_GO(cf_writer_put(w, bytes, n));
     }
     status = cf_writer_commit(w);
     w = NULL;
@@ -166,4 +169,17 @@ done:
     cf_writer_abort(w);
     cf_free(header.bytes);
     return status == CF_OK ? CF_OK : cf_fail_context(status, "cannot write %s", path);
+}
+
+static cf_status lend(void *user, size_t i, const void **bytes)
+{
+    *bytes = ((const cf_st_tensor *)user)[i].data;
+    return CF_OK;
+}
+
+cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                      const cf_st_pair *metadata, size_t n_metadata)
+{
+    return cf_st_write_from(path, tensor, n_tensors, metadata, n_metadata, lend,
+                            (void *)(uintptr_t)tensor);
 }
