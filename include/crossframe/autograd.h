@@ -155,8 +155,8 @@ void cf_params_free(cf_params *p);
 cf_status cf_params_add(cf_tensor **out, cf_params *p, cf_init init, cf_shape shape,
                         const char *name_format, ...) __attribute__((format(printf, 5, 6)));
 typedef bool cf_param_filter(const char *name, const void *user);
-/* Obtains the blocks; `trainable` NULL: all. Every tensor is padded to 64 bytes (padding is
- * zero). */
+/* Obtains the blocks; `trainable` NULL: all. Every tensor is padded to 64 bytes (padding is zero);
+ * the weights have no values yet. */
 cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user);
 /* Start values: each parameter from its own stream, keyed by (seed, name). */
 void cf_params_init(cf_params *p, uint64_t seed);

@@ -75,14 +75,15 @@ cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *
         q->start = n[q->trainable];
         n[q->trainable] += padded(q->tensor.n);
     }
-    CF_TRY(cf_alloc_zero(&p->frozen, n[0], sizeof(cf_real)));
-    CF_TRY(cf_alloc_zero(&p->weights, n[1], sizeof(cf_real)));
+    CF_TRY(cf_alloc(&p->frozen, n[0], sizeof(cf_real)));
+    CF_TRY(cf_alloc(&p->weights, n[1], sizeof(cf_real)));
     CF_TRY(cf_alloc_zero(&p->grads, n[1], sizeof(cf_real)));
     p->n_trainable = n[1];
     for (size_t i = 0; i < p->count; i++) {
         cf_param *q = p->items[i];
         q->tensor.needs_grad = q->trainable;
         q->tensor.data = (q->trainable ? p->weights : p->frozen) + q->start;
+        cf_vec_zero(q->tensor.data + q->tensor.n, padded(q->tensor.n) - q->tensor.n);
         q->tensor.grad = q->trainable ? p->grads + q->start : NULL;
     }
     return CF_OK;
