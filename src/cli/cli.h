@@ -70,5 +70,6 @@ int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_motion(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_browse(int argc, char **argv);
 
 #endif

@@ -20,6 +20,7 @@
 #pragma weak cmd_tokenize
 #pragma weak cmd_motion
 #pragma weak cmd_bench
+#pragma weak cmd_browse
 
 typedef struct {
     const char *name;
@@ -36,6 +37,7 @@ static const command commands[] = {
     { "inspect", cmd_inspect, "tells what is in a checkpoint, dataset or configuration" },
     { "tokenize", cmd_tokenize, "prints the token ids of texts" },
     { "motion", cmd_motion, "builds the motion dataset of the demonstration" },
+    { "browse", cmd_browse, "draws what the model sees: training clips, or a video's test views" },
     { "bench", cmd_bench, "times training, inference and the loader" },
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

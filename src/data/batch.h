@@ -83,6 +83,9 @@ void cf_mix_targets(float *target, const int32_t *column, size_t n, size_t n_col
 /* 6.3: all decisions of a micro-batch; `partner` [n] is filled and borrowed. mixup > 0. */
 void cf_mix_draw(cf_mix *m, int64_t *partner, size_t n, size_t size, const cf_mix_options *o,
                  cf_rng *rng);
+/* How the loader mixes micro-batch k of n clips; false: not at all. */
+bool cf_mix_batch(cf_mix *m, int64_t *partner, size_t n, const cf_loader_options *o, uint32_t epoch,
+                  size_t k);
 /* The box of side size * sqrt(1 - lambda) round (cx, cy), clipped, and lambda from its area. */
 void cf_mix_box(cf_mix *m, float lambda, size_t size, size_t cx, size_t cy);
 /* video [n, planes, size, size] in place. */

@@ -107,11 +107,8 @@ static void complete_batch(worker *w, slot *s, size_t k)
     size_t n = s->batch.n, columns = s->batch.n_columns;
     if (!o->training) return;
     cf_mix_targets(s->target, s->column, n, columns, o->label_smooth);
-    if (o->mixup <= 0 || n < 2) return; /* one clip mixed with itself is itself */
-    cf_mix_options mix = { o->label_smooth, o->mixup, o->cutmix, o->mix_switch };
-    cf_rng rng = cf_rng_make(o->seed, CF_RNG_MIX, w->loader->epoch, k);
     cf_mix m;
-    cf_mix_draw(&m, w->partner, n, o->augment.size, &mix, &rng);
+    if (!cf_mix_batch(&m, w->partner, n, o, w->loader->epoch, k)) return;
     cf_mix_video(s->video, n, 3 * o->T, o->augment.size, &m, w->scratch);
     cf_mix_rows(s->target, n, columns, &m, w->scratch);
 }

@@ -58,6 +58,16 @@ void cf_mix_draw(cf_mix *m, int64_t *partner, size_t n, size_t size, const cf_mi
     cf_mix_box(m, m->lambda, size, cx, cy);
 }
 
+bool cf_mix_batch(cf_mix *m, int64_t *partner, size_t n, const cf_loader_options *o, uint32_t epoch,
+                  size_t k)
+{
+    if (!o->training || o->mixup <= 0 || n < 2) return false; /* a clip with itself is itself */
+    const cf_mix_options mix = { o->label_smooth, o->mixup, o->cutmix, o->mix_switch };
+    cf_rng rng = cf_rng_make(o->seed, CF_RNG_MIX, epoch, k);
+    cf_mix_draw(m, partner, n, o->augment.size, &mix, &rng);
+    return true;
+}
+
 /* Elements [at, at + count) of each of n rows of `stride` floats: row b becomes
  * lambda * row b + (1 - lambda) * row partner[b], both as they were. lambda 0: a plain copy. */
 static void blend_block(float *rows, size_t n, size_t stride, size_t at, size_t count, float lambda,

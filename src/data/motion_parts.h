@@ -86,19 +86,6 @@ cf_status motion_scores_read(motion_scores *out, const char *path);
 void motion_scores_fini(motion_scores *s);
 size_t motion_scores_best(const motion_scores *s, size_t row);
 
-/* A picture to write and draw on; colours are 0xRRGGBB. */
-typedef struct {
-    uint8_t *pixels;
-    size_t height, width;
-} motion_page;
-enum { MOTION_GLYPH_WIDTH = 6, MOTION_GLYPH_HEIGHT = 9 }; /* with the gaps, times the scale */
-/* Text in a 5 x 7 font, cut at the page's edge; capitals are drawn as small letters. */
-void motion_page_text(motion_page *page, size_t x, size_t y, size_t scale, uint32_t colour,
-                      const char *text);
-/* An RGB picture, each pixel as zoom x zoom pixels. */
-void motion_page_picture(motion_page *page, size_t x, size_t y, size_t zoom,
-                         const cf_picture *picture);
-
 /* One row a test video: its frames, its label and the answer of each run that has scores
  * [n_runs]. */
 cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_motion_run *runs,

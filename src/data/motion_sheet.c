@@ -6,6 +6,7 @@
  * trajectory and its reverse, so that one sees the same frames in both orders; the pairs go round
  * kinds and axes. */
 #include "motion_parts.h"
+#include "page.h"
 #include "tokenizer_parts.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@ typedef struct {
     const motion_scores *scores;
     const byte_map *rows; /* [n_runs]: name -> row of the scores */
     size_t n_runs, frames, edge, line_height, row_height;
-    motion_page page;
+    cf_page page;
     cf_picture picture;
     cf_bytes scratch;
 } sheet;
@@ -42,9 +43,9 @@ static const char *class_text(const cf_pack *p, size_t class_id)
 static void put_answer(sheet *s, size_t x, size_t y, const char *who, uint32_t colour,
                        const char *what)
 {
-    size_t step = MOTION_GLYPH_WIDTH * TEXT_SCALE;
-    motion_page_text(&s->page, x, y, TEXT_SCALE, faint, who);
-    motion_page_text(&s->page, x + NAME_COLUMNS * step, y, TEXT_SCALE, colour, what);
+    size_t step = CF_GLYPH_WIDTH * TEXT_SCALE;
+    cf_page_text(&s->page, x, y, TEXT_SCALE, faint, who);
+    cf_page_text(&s->page, x + NAME_COLUMNS * step, y, TEXT_SCALE, colour, what);
 }
 
 static cf_status draw_row(sheet *s, size_t y, size_t row)
@@ -52,7 +53,7 @@ static cf_status draw_row(sheet *s, size_t y, size_t row)
     cf_pack_video v = cf_pack_video_get(s->pack, row);
     for (int64_t t = 0; t < v.n_frames && (size_t)t < s->frames; t++) {
         CF_TRY(cf_pack_read_frame(&s->picture, &s->scratch, s->pack, row, t));
-        motion_page_picture(&s->page, GAP + (size_t)t * (s->edge * ZOOM + 2), y, ZOOM, &s->picture);
+        cf_page_picture(&s->page, GAP + (size_t)t * (s->edge * ZOOM + 2), y, ZOOM, &s->picture);
     }
     size_t x = 2 * GAP + s->frames * (s->edge * ZOOM + 2);
     if (v.label < 0) return CF_OK;
@@ -81,15 +82,13 @@ static cf_status draw_sheet(sheet *s, const char *path, size_t rows)
     s->edge = (size_t)first.width;
     s->frames = (size_t)first.n_frames;
     for (size_t i = 0; i < s->n_runs; i++) lines += s->scores[i].n > 0;
-    s->line_height = (MOTION_GLYPH_HEIGHT + 3) * TEXT_SCALE;
+    s->line_height = (CF_GLYPH_HEIGHT + 3) * TEXT_SCALE;
     s->row_height = (size_t)first.height * ZOOM;
     if (s->row_height < lines * s->line_height) s->row_height = lines * s->line_height;
     s->row_height += GAP;
-    s->page.height = rows * s->row_height + GAP;
-    s->page.width =
-        3 * GAP + s->frames * (s->edge * ZOOM + 2) + TEXT_COLUMNS * TEXT_SCALE * MOTION_GLYPH_WIDTH;
-    CF_TRY(cf_alloc(&s->page.pixels, s->page.height * s->page.width, 3));
-    memset(s->page.pixels, 0xf6, s->page.height * s->page.width * 3);
+    size_t width =
+        3 * GAP + s->frames * (s->edge * ZOOM + 2) + TEXT_COLUMNS * TEXT_SCALE * CF_GLYPH_WIDTH;
+    CF_TRY(cf_page_init(&s->page, width, rows * s->row_height + GAP, 0xf6f6f6));
     for (size_t r = 0; r < rows; r++) {
         size_t pair = r / 2 * PAIR_STEP % pairs;
         CF_TRY(draw_row(s, GAP + r * s->row_height, 2 * pair + r % 2));
@@ -115,7 +114,7 @@ cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_m
 done:
     for (size_t i = 0; map != NULL && i < n_runs; i++) byte_map_fini(&map[i]);
     cf_free(map);
-    cf_free(s.page.pixels);
+    cf_page_fini(&s.page);
     cf_picture_fini(&s.picture);
     cf_bytes_fini(&s.scratch);
     cf_pack_free(pack);
