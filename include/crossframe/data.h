@@ -182,21 +182,25 @@ void cf_pack_writer_abort(cf_pack_writer *w);       /* removes the temporary fil
 /* ---- tokenizer ------------------------------------------------------------------------------- */
 
 typedef struct cf_tokenizer cf_tokenizer;
-/* CLIP's byte-pair encoding, spec 10.2 and 10.3. Beside ASCII, which is exact, text is repaired as
- * far as single characters go (ligatures, width, quotes, controls, NFC); wrongly decoded UTF-8 is
- * not undone (logged once). Of HTML's named entities it knows Latin-1's and the usual typographic
- * ones.
+/* CLIP's byte-pair encoding, spec 10.2 and 10.3. Text is repaired as CLIP's is, HTML's references
+ * included, as far as single characters go: ligatures, width, straight quotes, controls, NFC. Out
+ * is the undoing of wrongly decoded UTF-8: such a text is taken as it stands, and logged once.
  *
- * Byte-pair vocabulary: bpe_simple_vocab_16e6.txt.gz (header line, merges 1..48894 used when the
- * file has that many, otherwise all) or a merges.txt. Vocabulary size = 512 + merges + 2; the last
- * two ids are start and end of text. CF_EFORMAT names file and line. Thread-safe. */
+ * A vocabulary is told by its content: bpe_simple_vocab_16e6.txt.gz (merges 1..48894 used when the
+ * file has that many, otherwise all), a merges.txt with or without its header line, or Hugging
+ * Face's vocab.json (merges from the merges.txt beside it, or found again) or tokenizer.json; all
+ * may be gzipped. Vocabulary size = 512 + merges + 2; the last two ids are start and end of text.
+ * CF_EFORMAT names file and line or token. Thread-safe. */
 cf_status cf_tokenizer_open(cf_tokenizer **out, const char *path);
 void cf_tokenizer_free(cf_tokenizer *t);
 size_t cf_tokenizer_vocabulary(const cf_tokenizer *t);
 uint64_t cf_tokenizer_hash(const cf_tokenizer *t); /* of the merges: part of the text cache's key */
 /* ids of one text with start and end, into out[max]; *n = how many. CF_EINVAL names a text that
- * needs more than max (the text tower's context). */
+ * needs more than max (the text tower's context), or holds a word of more than 16 KB. */
 cf_status cf_tokenize(int32_t *out, size_t *n, size_t max, const cf_tokenizer *t, const char *text);
+/* The same, but a text that needs more is cut: its first max - 1 ids and the end. max >= 2. */
+cf_status cf_tokenize_cut(int32_t *out, size_t *n, size_t max, const cf_tokenizer *t,
+                          const char *text);
 /* A whole table [n_texts, context], each row padded with 0. */
 cf_status cf_tokenize_table(int32_t *out, const cf_tokenizer *t, const char *const *texts,
                             size_t n_texts, size_t context);

@@ -1,6 +1,6 @@
 /* crossframe tokenize: token ids of texts, one line a text, start and end included.
  *
- *   tokenize --bpe FILE [--context N] [TEXT...]
+ *   tokenize --bpe FILE [--context N] [--truncate] [TEXT...]
  *
  * Without a TEXT every line of standard input is one. */
 #include "cli.h"
@@ -16,12 +16,15 @@ typedef struct {
     cf_tokenizer *tokenizer;
     int32_t *ids;
     size_t context;
+    bool truncate;
 } call;
 
 static int print_ids(const call *c, const char *text)
 {
     size_t n = 0;
-    if (cf_tokenize(c->ids, &n, c->context, c->tokenizer, text) != CF_OK) return cli_failed();
+    cf_status status = c->truncate ? cf_tokenize_cut(c->ids, &n, c->context, c->tokenizer, text)
+                                   : cf_tokenize(c->ids, &n, c->context, c->tokenizer, text);
+    if (status != CF_OK) return cli_failed();
     for (size_t i = 0; i < n; i++) printf("%s%d", i > 0 ? " " : "", c->ids[i]);
     printf("\n");
     return 0;
@@ -45,23 +48,29 @@ int cmd_tokenize(int argc, char **argv)
 {
     const char *bpe = NULL;
     int64_t context = 77;
+    bool truncate = false;
     const cli_option options[] = {
-        { "bpe", 0, CLI_TEXT, &bpe, "FILE", "bpe_simple_vocab_16e6.txt.gz or merges.txt", 0, 0 },
+        { "bpe", 0, CLI_TEXT, &bpe, "FILE",
+          "bpe_simple_vocab_16e6.txt.gz, merges.txt, vocab.json or tokenizer.json", 0, 0 },
         { "context", 0, CLI_SIZE, &context, "N", "most tokens of a text (77)", 2, 1e6 },
+        { "truncate", 0, CLI_FLAG, &truncate, NULL, "cuts a longer text, keeping the end token", 0,
+          0 },
     };
     const cli_command command = {
         .name = "tokenize",
-        .usage = "--bpe FILE [--context N] [TEXT...]",
+        .usage = "--bpe FILE [--context N] [--truncate] [TEXT...]",
         .summary = "prints the token ids of each text, start and end included, one line a text",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .most = SIZE_MAX,
-        .notes = "Without a TEXT every line of standard input is one.",
+        .notes = "Without a TEXT every line of standard input is one.\n\n"
+                 "Text is cleaned as CLIP does it: HTML references, white space, lower case, NFC, "
+                 "straight quotes,\nligatures, width. Wrongly decoded UTF-8 is not repaired.",
     };
     cli_args args;
     int status = 0;
     if (!cli_parse(&args, &status, &command, argc, argv)) return status;
-    call c = { .context = (size_t)context };
+    call c = { .context = (size_t)context, .truncate = truncate };
     if (bpe == NULL)
         status = cli_misused("tokenize", "--bpe FILE is missing");
     else if (cf_tokenizer_open(&c.tokenizer, bpe) != CF_OK ||

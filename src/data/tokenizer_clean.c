@@ -1,10 +1,10 @@
 /* Cleaning a text as CLIP does before splitting it: what its `ftfy` step does to sound text, HTML
  * twice, white space, lower case.
  *
- * Repair: entities (unless there is a '<'), terminal colours, line ends, control characters; Latin
- * ligatures, full and half width, curly quotes, C1 controls as Windows-1252; NFC; again until
- * nothing changes. What it does not do is to undo wrongly decoded UTF-8; a text that looks like it
- * is logged.
+ * Repair: entities (unless there is a '<'), C1 controls as Windows-1252, Latin ligatures, full and
+ * half width, curly quotes, line ends, terminal colours, control characters; NFC; again until
+ * nothing changes; each line for itself. What it does not do is to undo wrongly decoded UTF-8; a
+ * text that looks like it is logged.
  *
  * Lower case is Unicode's full mapping: U+0130 becomes two characters, a capital sigma at the end
  * of a word the final form. */
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { ROUNDS_MAX = 32 };
+enum { ROUNDS_MAX = 64 };
 
 static const struct {
     int32_t c;
@@ -66,12 +66,12 @@ static cf_status encode(char **out, const runes *r)
     return CF_OK;
 }
 
-/* ESC [ digits and semicolons letter: code points it takes at v, 0 = none. */
+/* ESC [ digits (of any script) and semicolons letter: code points it takes at v, 0 = none. */
 static size_t terminal_escape(const int32_t *v, size_t n)
 {
     size_t i = 2;
     if (n < 3 || v[0] != 0x1b || v[1] != '[') return 0;
-    while (i < n && ((v[i] >= '0' && v[i] <= '9') || v[i] == ';')) i++;
+    while (i < n && (v[i] == ';' || utf8proc_category(v[i]) == UTF8PROC_CATEGORY_ND)) i++;
     return i < n && (v[i] | 32) >= 'a' && (v[i] | 32) <= 'z' && v[i] < 128 ? i + 1 : 0;
 }
 
@@ -88,17 +88,19 @@ static int32_t straight_quote(int32_t c)
 }
 
 /* Full or half width: its compatibility mapping. */
-static int32_t plain_width(int32_t c)
+static size_t plain_width(utf8proc_int32_t to[4], int32_t c)
 {
-    utf8proc_int32_t to[8];
     int last = 0;
-    if (c == 0x3000) return ' ';
-    if (c < 0xff01 || c > 0xffef) return c;
-    return utf8proc_decompose_char(c, to, 8, UTF8PROC_COMPAT | UTF8PROC_COMPOSE, &last) == 1 ? to[0]
-                                                                                             : c;
+    to[0] = c == 0x3000 ? ' ' : c;
+    if (c < 0xff01 || c > 0xffef) return 1;
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char(c, to, 4, UTF8PROC_COMPAT | UTF8PROC_COMPOSE, &last);
+    CF_ASSERT(n >= 1 && n <= 2);
+    return (size_t)n;
 }
 
-static cf_status put_repaired(runes *out, int32_t c)
+/* A character as the repair step replaces it, still with what is removed later. */
+static cf_status put_replaced(runes *out, int32_t c)
 {
     for (size_t k = 0; k < sizeof ligatures / sizeof *ligatures; k++)
         if (ligatures[k].c == c) {
@@ -109,9 +111,35 @@ static cf_status put_repaired(runes *out, int32_t c)
             }
             return CF_OK;
         }
-    c = straight_quote(plain_width(tokenizer_windows_1252(c)));
-    if (c == '\r' || c == 0x2028 || c == 0x2029) c = '\n';
-    return is_removed(c) ? CF_OK : runes_put(out, c);
+    utf8proc_int32_t wide[4];
+    size_t n = plain_width(wide, tokenizer_windows_1252(c));
+    for (size_t i = 0; i < n; i++) {
+        c = straight_quote(wide[i]);
+        CF_TRY(runes_put(out, c == 0x85 || c == 0x2028 || c == 0x2029 ? '\n' : c));
+    }
+    return CF_OK;
+}
+
+/* Line ends, terminal colours, controls: in place, each over the whole text before the next. */
+static void remove_controls(runes *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (r->v[i] != '\r')
+            r->v[n++] = r->v[i];
+        else if (i + 1 == r->n || r->v[i + 1] != '\n')
+            r->v[n++] = '\n';
+    r->n = n;
+    n = 0;
+    for (size_t i = 0, escape; i<r->n; i += escape> 0 ? escape : 1) {
+        escape = terminal_escape(r->v + i, r->n - i);
+        if (escape == 0) r->v[n++] = r->v[i];
+    }
+    r->n = n;
+    n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (!is_removed(r->v[i])) r->v[n++] = r->v[i];
+    r->n = n;
 }
 
 static cf_status compose(runes *r)
@@ -131,20 +159,23 @@ done:
     return status;
 }
 
+/* Nothing the repair step or the entities could change: printable ASCII without an ampersand. */
+static bool is_plain(const runes *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->v[i] < ' ' || r->v[i] > '~' || r->v[i] == '&') return false;
+    return true;
+}
+
 /* One round; r is replaced. */
-static cf_status repair_round(runes *r)
+static cf_status repair_round(runes *r, bool entities)
 {
     runes out = { 0 };
     cf_status status = CF_OK;
-    bool markup = false, ascii = true;
-    for (size_t i = 0; i < r->n; i++) markup = markup || r->v[i] == '<';
-    if (!markup) CF_TRY(entities_decode(r, true));
-    for (size_t i = 0; i < r->n;) {
-        size_t escape = terminal_escape(r->v + i, r->n - i);
-        if (escape == 0 && !(r->v[i] == '\r' && i + 1 < r->n && r->v[i + 1] == '\n'))
-            CF_GO(put_repaired(&out, r->v[i]));
-        i += escape > 0 ? escape : 1;
-    }
+    bool ascii = true;
+    if (entities) CF_TRY(entities_decode(r, true));
+    for (size_t i = 0; i < r->n; i++) CF_GO(put_replaced(&out, r->v[i]));
+    remove_controls(&out);
     for (size_t i = 0; i < out.n; i++) ascii = ascii && out.v[i] < 128;
     if (!ascii) CF_GO(compose(&out));
     cf_free(r->v);
@@ -155,19 +186,48 @@ done:
     return status;
 }
 
-static cf_status repair(runes *r)
+/* Rounds until nothing changes. Each takes one level off a text that was escaped many times
+ * over. */
+static cf_status repair_line(runes *r, bool entities)
 {
     runes before = { 0 };
     cf_status status = CF_OK;
-    for (int round = 0; round < ROUNDS_MAX; round++) {
+    bool changed = true;
+    for (int round = 0; changed && round < ROUNDS_MAX; round++) {
         before.n = 0;
         for (size_t i = 0; i < r->n; i++) CF_GO(runes_put(&before, r->v[i]));
-        CF_GO(repair_round(r));
-        if (r->n == before.n && (r->n == 0 || memcmp(r->v, before.v, r->n * sizeof *r->v) == 0))
-            break;
+        CF_GO(repair_round(r, entities));
+        changed = r->n != before.n || (r->n > 0 && memcmp(r->v, before.v, r->n * sizeof *r->v));
     }
+    if (changed)
+        CF_GO(CF_FAIL(CF_EINVAL, "tokenizer: a text is escaped more than %d times over",
+                      (int)ROUNDS_MAX));
 done:
     cf_free(before.v);
+    return status;
+}
+
+/* Line by line, as the original: from the first line with a '<' on, entities are left alone. */
+static cf_status repair(runes *r)
+{
+    runes line = { 0 }, out = { 0 };
+    cf_status status = CF_OK;
+    bool entities = true;
+    for (size_t i = 0; i < r->n;) {
+        line.n = 0;
+        do {
+            entities = entities && r->v[i] != '<';
+            CF_GO(runes_put(&line, r->v[i]));
+        } while (r->v[i++] != '\n' && i < r->n);
+        if (!is_plain(&line)) CF_GO(repair_line(&line, entities));
+        for (size_t k = 0; k < line.n; k++) CF_GO(runes_put(&out, line.v[k]));
+    }
+    cf_free(r->v);
+    *r = out;
+    out.v = NULL;
+done:
+    cf_free(line.v);
+    cf_free(out.v);
     return status;
 }
 
@@ -210,15 +270,18 @@ static void fold_spaces(runes *r)
 static bool is_cased(int32_t c)
 {
     utf8proc_category_t k = utf8proc_category(c);
+    if (c == 0xaa || c == 0xba || (c >= 0x2160 && c <= 0x217f) || (c >= 0x24b6 && c <= 0x24e9) ||
+        (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+        (c >= 0x1f170 && c <= 0x1f189))
+        return true; /* ordinals, numerals, circled letters */
     return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
 }
 
 static bool is_case_ignorable(int32_t c)
 {
-    static const int32_t marks[] = {
-        '\'',   '.',    ':',    0xb7,   0x387,  0x5f4,  0x2018, 0x2019,
-        0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a
-    };
+    static const int32_t marks[] = { '\'',   '.',    ':',    0xb7,   0x387,  0x55f,
+                                     0x5f4,  0x2018, 0x2019, 0x2024, 0x2027, 0xfe13,
+                                     0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a };
     utf8proc_category_t k = utf8proc_category(c);
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (c == marks[i]) return true;
@@ -256,9 +319,11 @@ cf_status tokenizer_clean(char **out, const char *text)
     cf_status status = CF_OK;
     CF_GO(decode(&r, text));
     warn_of_wrong_decoding(&r, text);
-    CF_GO(repair(&r));
-    CF_GO(entities_decode(&r, false));
-    CF_GO(entities_decode(&r, false));
+    if (!is_plain(&r)) {
+        CF_GO(repair(&r));
+        CF_GO(entities_decode(&r, false));
+        CF_GO(entities_decode(&r, false));
+    }
     fold_spaces(&r);
     CF_GO(lower(&small, &r));
     CF_GO(encode(out, &small));

@@ -59,7 +59,8 @@ cf_status tokenizer_split(const tokenizer_pattern *p, const char *clean, tokeniz
     if (match == NULL) return CF_FAIL(CF_ENOMEM, "tokenizer: no memory to match");
     cf_status status = CF_OK;
     while (at < n) {
-        int found = pcre2_match(p->code, (PCRE2_SPTR)clean, n, at, 0, match, NULL);
+        /* Cleaned text is UTF-8; checking it would read all the rest for each piece. */
+        int found = pcre2_match(p->code, (PCRE2_SPTR)clean, n, at, PCRE2_NO_UTF_CHECK, match, NULL);
         if (found == PCRE2_ERROR_NOMATCH) break;
         if (found < 0) {
             status = CF_FAIL(CF_EINVAL, "tokenizer: matching failed with PCRE2 error %d", found);

@@ -100,6 +100,16 @@ static void cleaning_and_splitting(void **state)
         { "&#150;&#0;", "\xe2\x80\x93\xef\xbf\xbd|" },
         { "&EACUTE;&eacute;&Eacute", "\xc3\xa9\xc3\xa9\xc3\xa9|" },
         { "&nope; &; & &#; &#x;", "&|nope|;|&;|&|&#;|&#|x|;|" },
+        { "&AMP;&SZLIG; &LTIMES; &ltimes;", "&|ss|<|imes|;|\xe2\x8b\x89|" },
+        { "&NotEqualTilde;&bne;", "\xe2\x89\x82\xcc\xb8=\xe2\x83\xa5|" }, /* two code points */
+        { "&CounterClockwiseContourIntegral; &notinva;", "\xe2\x88\xb3|\xe2\x88\x89|" },
+        { "&lt&#59; &lt&semi;", "<;|<|" }, /* a numeric semicolon is decoded later */
+        { "&lt;&amp;amp;amp;amp; &amp;amp;amp;lt;", "<&|<|" },
+        { "a &amp;amp;amp;gt;\nb < c\nd &amp;amp;amp;gt;",
+          "a|>|b|<|c|d|&|amp|;|gt|;|" }, /* by line */
+        { "\xef\xbf\xa3", "\xcc\x84|" }, /* U+FFE3: a space and U+0304 */
+        { "A\xd5\x9f\xce\xa3", "a|\xd5\x9f|\xcf\x82|" },
+        { "\xe2\x85\xa7\xce\xa3", "\xe2\x85\xb7|\xcf\x82|" }, /* a numeral has case */
         { "&hellip;&apos;s", "\xe2\x80\xa6'|s|" },
         { "&apos &lt&gt", "&|apos|<>|" },
         { "<b>&amp;lt;</b>", "<|b|><</|b|>|" },
@@ -307,7 +317,8 @@ static void refuses_foreign_files(void **state)
     (void)state;
     static const char *const cases[][2] = {
         { "", "empty" },
-        { "l o\nlo w\n", "line 1" },
+        { "lo w\nl o\n", "line 1: not a byte-pair vocabulary: 'lo' is neither" },
+        { "# a text\nof lines\n", "line 1" },
         { "#version: 0.2\nl o\nlo\n", "line 3" },
         { "#version: 0.2\nl o w\n", "line 2" },
         { "#version: 0.2\nl  o\n", "line 2" },
@@ -346,6 +357,40 @@ static void names_texts_it_cannot_take(void **state)
     assert_fails(cf_tokenize_table(table, t, long_texts, 2, 6), CF_EINVAL, "\"abcde\"");
     assert_fails(cf_tokenize(table, &n, 6, t, "abcde"), CF_EINVAL, "7 tokens");
     assert_fails(cf_tokenize(table, &n, 18, t, "caf\xe9!"), CF_EINVAL, "not UTF-8");
+    assert_ok(cf_tokenize_cut(table, &n, 6, t, "ab cdefgh"));
+    const int32_t cut[] = { 512, 64, 256 + 65, 66, 67, 513 };
+    assert_int_equal(n, 6);
+    assert_memory_equal(table, cut, sizeof cut);
+    assert_ok(cf_tokenize_cut(table, &n, 6, t, "ab c"));
+    assert_int_equal(n, 5);
+    assert_int_equal(table[4], 513);
+    assert_ok(cf_tokenize_cut(table, &n, 2, t, "ab c"));
+    assert_int_equal(n, 2);
+    assert_int_equal(table[1], 513);
+    cf_tokenizer_free(t);
+}
+
+/* Texts that would take much time or memory are refused, or counted no further. */
+static void takes_no_text_without_bounds(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    cf_tokenizer *t = open_text("#version: 0.2\na a\naa aa\naaaa aaaa\n");
+    char *text = NULL;
+    int32_t ids[77];
+    size_t n = 0;
+    assert_ok(cf_alloc(&text, SIZE + 1, 1));
+    memset(text, 'a', SIZE);
+    text[SIZE] = 0;
+    assert_fails(cf_tokenize(ids, &n, 77, t, text), CF_EINVAL, "a word of 1048576 bytes");
+    for (size_t i = 1; i < SIZE; i += 2) text[i] = ' ';
+    assert_fails(cf_tokenize(ids, &n, 77, t, text), CF_EINVAL, "or more");
+    assert_ok(cf_tokenize_cut(ids, &n, 77, t, text));
+    assert_int_equal(n, 77);
+    strcpy(text, "&");
+    for (size_t i = 0; i < 1000; i++) strcat(text, "amp;");
+    assert_fails(cf_tokenize(ids, &n, 77, t, text), CF_EINVAL, "escaped more than");
+    cf_free(text);
     cf_tokenizer_free(t);
 }
 
@@ -384,6 +429,7 @@ int main(void)
         TEST(uses_no_more_merges_than_clip),
         TEST(refuses_foreign_files),
         TEST(names_texts_it_cannot_take),
+        TEST(takes_no_text_without_bounds),
         TEST(every_failed_allocation_is_clean),
     };
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown) != 0;

@@ -1,13 +1,13 @@
 /* Opening weights: what a path leads to is told by the first bytes that are there. */
 #include "crossframe/weights.h"
 
+#include "crossframe/json.h"
 #include "models/weights/container.h"
-#include "models/weights/json.h"
 #include "models/weights/zip.h"
 
 #include <string.h>
 
-enum { MOST_SHARDS = 1000 };
+enum { MOST_SHARDS = 1000, DEEPEST = 4 };
 
 /* ---- one file -------------------------------------------------------------------------------- */
 
@@ -128,7 +128,7 @@ static cf_status open_index(cf_weights *w, const char *path, const char *text, s
     shards *s = NULL;
     const cJSON *item;
     cf_status status = CF_OK;
-    CF_GO(cf_json_parse(&root, path, "the index", text, n));
+    CF_GO(cf_json_parse(&root, path, "the index", text, n, DEEPEST));
     CF_GO(cf_alloc_zero(&s, 1, sizeof *s));
     s->w = w;
     s->path = path;

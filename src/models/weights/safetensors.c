@@ -6,7 +6,7 @@
  * sorted by name serves look-ups. */
 #include "crossframe/safetensors.h"
 
-#include "models/weights/json.h"
+#include "crossframe/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "numbers are read in the file's own order");
 
-enum { MOST_HEADER = 100000000 };
+enum { MOST_HEADER = 100000000, DEEPEST = 4 };
 
 typedef struct {
     const char *key, *value;
@@ -76,7 +76,7 @@ static cf_status parse_header(cJSON **out, const char *path, const char *bytes, 
     if (length > n - 8)
         return CF_FAIL(CF_EFORMAT, "%s is cut off: a header of %zu bytes in a file of %zu", path,
                        (size_t)length, n);
-    return cf_json_parse(out, path, "the header", bytes + 8, (size_t)length);
+    return cf_json_parse(out, path, "the header", bytes + 8, (size_t)length, DEEPEST);
 }
 
 /* ---- one tensor's entry ---------------------------------------------------------------------- */

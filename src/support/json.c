@@ -3,16 +3,15 @@
  * Before cJSON sees it, one pass over the bytes bounds the nesting and the number of values (with
  * its texts each costs cJSON up to 150 bytes), refuses "\u0000" (cJSON would cut the text there)
  * and checks UTF-8. */
-#include "models/weights/json.h"
+#include "crossframe/json.h"
 
 #include <string.h>
 
-#include "crossframe/support.h"
-
-enum { MOST_VALUES = 400000, DEEPEST = 4 };
+enum { MOST_VALUES = 400000 };
 
 /* Bounds what parsing can cost, and refuses what cJSON would read otherwise than it is written. */
-static cf_status check_text(const char *path, const char *what, const char *text, size_t n)
+static cf_status check_text(const char *path, const char *what, const char *text, size_t n,
+                            size_t deepest)
 {
     size_t values = 0, depth = 0;
     bool quoted = false;
@@ -34,7 +33,7 @@ static cf_status check_text(const char *path, const char *what, const char *text
         if (*at == '{' || *at == '[') depth++;
         if ((*at == '}' || *at == ']') && depth > 0) depth--;
         if (*at == '{' || *at == '[' || *at == ',') values++;
-        if (depth > DEEPEST) return CF_FAIL(CF_EFORMAT, "%s: %s is nested too deeply", path, what);
+        if (depth > deepest) return CF_FAIL(CF_EFORMAT, "%s: %s is nested too deeply", path, what);
         if (values > MOST_VALUES)
             return CF_FAIL(CF_EFORMAT, "%s: %s has more than %d values", path, what,
                            (int)MOST_VALUES);
@@ -42,10 +41,11 @@ static cf_status check_text(const char *path, const char *what, const char *text
     return CF_OK;
 }
 
-cf_status cf_json_parse(cJSON **out, const char *path, const char *what, const char *text, size_t n)
+cf_status cf_json_parse(cJSON **out, const char *path, const char *what, const char *text, size_t n,
+                        size_t deepest)
 {
     const char *end = NULL;
-    CF_TRY(check_text(path, what, text, n));
+    CF_TRY(check_text(path, what, text, n, deepest));
     cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, 0);
     if (!root) {
         size_t at = end && end >= text ? (size_t)(end - text) : 0;
