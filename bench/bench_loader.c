@@ -100,6 +100,21 @@ static cf_loader_options training(void)
 
 /* ---- measurements ---------------------------------------------------------------------------- */
 
+static cf_status ignore(void *user, int64_t frame, const cf_picture *p)
+{
+    (void)user, (void)frame, (void)p;
+    return CF_OK;
+}
+
+/* Every `num` / `den`-th frame. */
+static void read_frames(cf_video_reader *r, size_t video, int64_t num, int64_t den)
+{
+    int64_t n, frame[T];
+    for (int64_t f = 0; f < T; f++) frame[f] = f * num / den;
+    CHECK(cf_video_reader_open(&n, r, video));
+    CHECK(cf_video_reader_read(r, frame, T, ignore, NULL));
+}
+
 static void bench_clip(const cf_dataset *d, const char *encoding)
 {
     cf_loader_options o = training();
@@ -111,11 +126,10 @@ static void bench_clip(const cf_dataset *d, const char *encoding)
     for (int run = -VIDEOS; run < RUNS; run++) { /* the first ones fill the page cache */
         size_t video = (size_t)(run + VIDEOS) % VIDEOS;
         double start = cf_seconds();
-        CHECK(cf_clip_read(out, &r, video, (uint32_t)(run + VIDEOS)));
+        CHECK(cf_clip_read(out, &r, video, video, (uint32_t)(run + VIDEOS)));
         if (run >= 0) whole[run] = cf_seconds() - start;
         start = cf_seconds();
-        for (int64_t f = 0; f < T; f++)
-            CHECK(cf_dataset_read_frame(&r.picture, &r.bytes, d, video, 3 * f));
+        read_frames(r.videos, video, 3, 1);
         if (run >= 0) read[run] = cf_seconds() - start;
     }
     char size[64];
@@ -196,25 +210,23 @@ static void bench_random(const char *folder, size_t videos)
     static double seconds[READS];
     cf_dataset *d;
     char *path;
-    cf_picture picture = { 0 };
-    cf_bytes bytes = { 0 };
+    cf_video_reader *r;
     cf_rng rng = cf_rng_make(1, CF_RNG_TEST, 0, 0);
     CHECK(cf_path_join(&path, folder, "many.h5"));
     make_pack(path, CF_ENCODING_RAW, videos, SMALL_FRAMES, SMALL, SMALL);
     CHECK(cf_dataset_open(&d, path, ""));
+    CHECK(cf_video_reader_new(&r, d));
     for (int i = 0; i < READS; i++) {
         size_t video = cf_rng_below(&rng, (uint32_t)videos);
         double start = cf_seconds();
-        for (int64_t f = 0; f < T; f++)
-            CHECK(cf_dataset_read_frame(&picture, &bytes, d, video, f + f / 2));
+        read_frames(r, video, 3, 2);
         seconds[i] = cf_seconds() - start;
     }
     char size[64];
     snprintf(size, sizeof size, "8 frames of %d of %zu videos", SMALL_FRAMES, videos);
     report("random", size, 1, seconds, READS);
+    cf_video_reader_free(r);
     cf_dataset_free(d);
-    cf_picture_fini(&picture);
-    cf_bytes_fini(&bytes);
     unlink(path);
     cf_free(path);
 }

@@ -232,26 +232,49 @@ typedef struct {
 
 /* ---- dataset and loader ---------------------------------------------------------------------- */
 
-/* Whether the file is a pack: HDF5's signature, or its name where it cannot be read. */
+/* Whether the path is a pack: by its name, or HDF5's signature. */
 bool cf_path_is_pack(const char *path);
 
-/* What DATA.TRAIN_FILE / DATA.VAL_FILE name: a pack ("train.h5"), a split of one ("all.h5#test1"),
- * or a list of `path label` lines with DATA.ROOT naming a pack (rows found by name). */
+/* A chosen, ordered part of a source of videos, with labels. `file` (DATA.TRAIN_FILE, VAL_FILE) is
+ * packs, or a split of them behind '#' ("all.h5#test1"), and `root` is not used; or a list of
+ * `path label` lines, and `root` (DATA.ROOT) says where the videos are: packs (rows are found by
+ * name), a folder of video files and folders of pictures, an uncompressed tar. Packs are: one file;
+ * several, "a.h5,b.h5" or a pattern; a folder of .h5 files; a text file of paths to packs. Their
+ * classes must be the same; their splits are joined. */
 typedef struct cf_dataset cf_dataset;
+/* CF_ENOTFOUND: videos of the list that are not in the source, with how many and the first. */
 cf_status cf_dataset_open(cf_dataset **out, const char *file, const char *root);
+/* The same, but such videos are told in one warning and left to fail when they are read. */
+cf_status cf_dataset_open_partial(cf_dataset **out, const char *file, const char *root);
 void cf_dataset_free(cf_dataset *d);
 size_t cf_dataset_size(const cf_dataset *d);
 size_t cf_dataset_n_classes(const cf_dataset *d);
+/* "" where the source knows no names: all but packs. */
 const char *cf_dataset_class_name(const cf_dataset *d, size_t class_id);
 int32_t cf_dataset_class_family(const cf_dataset *d, size_t class_id);
 int32_t cf_dataset_label(const cf_dataset *d, size_t i);
 const char *cf_dataset_name(const cf_dataset *d, size_t i);
-const char *cf_dataset_path(const cf_dataset *d);              /* as given, for messages */
-cf_pack_video cf_dataset_video(const cf_dataset *d, size_t i); /* its label is the pack's own */
-/* The stored frame for frame `source` of the original, as cf_pack_stored_frame. */
-int64_t cf_dataset_stored_frame(const cf_dataset *d, size_t i, int64_t source);
-cf_status cf_dataset_read_frame(cf_picture *out, cf_bytes *scratch, const cf_dataset *d, size_t i,
-                                int64_t frame);
+const char *cf_dataset_path(const cf_dataset *d);   /* as given, for messages */
+const char *cf_dataset_source(const cf_dataset *d); /* where the videos come from, as text */
+bool cf_dataset_is_packed(const cf_dataset *d);
+
+/* The videos of a dataset, read by one thread with its own handles and buffers; different readers
+ * at the same time need no lock. It holds one video open at most. */
+typedef struct cf_video_reader cf_video_reader;
+cf_status cf_video_reader_new(cf_video_reader **out, const cf_dataset *d);
+void cf_video_reader_free(cf_video_reader *r); /* NULL is fine */
+/* Turns to video i. *n_frames: their exact number, on which sampling is computed; of the original
+ * where a pack holds a part of them. A video file is decoded for it once, by whoever opens it
+ * first; the dataset remembers the number. */
+cf_status cf_video_reader_open(int64_t *n_frames, cf_video_reader *r, size_t i);
+/* Frames frame[0] < frame[1] < ... of the open video, as cf_media_read. Of a pack that holds a part
+ * of the frames, each time the nearest stored one. */
+cf_status cf_video_reader_read(cf_video_reader *r, const int64_t *frame, size_t n, cf_media_fn *fn,
+                               void *user);
+
+/* What becomes of a video that cannot be read. SKIP: in training another video of its class takes
+ * its place, chosen by (seed, epoch, position); in a test it is left out and counted. */
+typedef enum { CF_ON_ERROR_STOP, CF_ON_ERROR_SKIP } cf_on_error;
 
 typedef struct {
     size_t T, batch;    /* frames a clip; videos a micro-batch */
@@ -266,6 +289,7 @@ typedef struct {
     uint64_t seed;
     int workers;      /* decoding threads; 0 = automatic */
     size_t n_classes; /* K: columns of target */
+    cf_on_error on_error;
 } cf_loader_options;
 
 /* The frames [T] of one view of a video of n frames: in training that of (seed, epoch, video), in a
@@ -281,7 +305,7 @@ typedef struct {
     const float *target;     /* [n, n_columns], rows sum to 1; NULL when not training */
     const int32_t *class_id; /* [n_columns] */
     size_t n_columns;
-    const int64_t *index; /* [n] positions in the dataset */
+    const int64_t *index; /* [n] positions in the dataset, of the videos that are shown */
     const int32_t *label; /* [n] class ids */
     size_t n, views, T, size;
 } cf_batch;
@@ -292,9 +316,12 @@ void cf_loader_free(cf_loader *l);
 size_t cf_loader_batches(const cf_loader *l); /* micro-batches of an epoch (or of one test pass) */
 /* Starts (again) at micro-batch `first` of `epoch`; prefetching begins. */
 cf_status cf_loader_start(cf_loader *l, uint32_t epoch, size_t first);
-/* *out = the next micro-batch, NULL after the last one. A frame that does not decode: CF_EFORMAT
- * with the video's name; the call after it goes on with the next micro-batch. */
+/* *out = the next micro-batch, NULL after the last one. A video that cannot be read: a failure with
+ * its name (with CF_ON_ERROR_SKIP: when no other of its class can, or memory ends); the call after
+ * it goes on with the next micro-batch. A skipped video is warned of once. */
 cf_status cf_loader_next(const cf_batch **out, cf_loader *l);
+/* Videos of the batches since last asked that were replaced (training) or left out (test). */
+size_t cf_loader_skipped(cf_loader *l);
 double cf_loader_waited_s(cf_loader *l); /* seconds cf_loader_next has waited since last asked */
 
 /* ---- views of single videos ------------------------------------------------------------------ */

@@ -153,6 +153,7 @@ typedef enum {
     CF_RNG_TEST,      /* tests */
     CF_RNG_FAMILY,    /* order of class families */
     CF_RNG_VIEWS,     /* frames of random test views: epoch = view */
+    CF_RNG_REPLACE,   /* what takes the place of a video that cannot be read */
 } cf_rng_purpose;
 
 typedef struct {

@@ -4,7 +4,7 @@
  * one video into its clips, with the buffers of one thread; view.c does so for videos that stand by
  * themselves; mix.c makes the soft targets and mixes
  * the videos of a batch (spec/data-and-recipe.md 5, 6). All allocate when they are made and not
- * after (clip.c: but for encoded frames larger than their picture). */
+ * after (clip.c: but for encoded frames larger than their picture, and videos read from files). */
 #ifndef CROSSFRAME_DATA_BATCH_H
 #define CROSSFRAME_DATA_BATCH_H
 
@@ -40,29 +40,39 @@ size_t cf_order_classes(const int32_t **class_id, const cf_order *o, int64_t pos
 
 /* ---- clip.c ---------------------------------------------------------------------------------- */
 
+/* Frame `frame` of the video is number `at` of the frames of its clips. */
 typedef struct {
-    const cf_dataset *dataset;
+    int64_t frame;
+    size_t at;
+} cf_clip_place;
+
+typedef struct {
     const cf_loader_options *options;
-    cf_picture picture; /* the frame read last */
-    cf_bytes bytes;
+    const cf_dataset *dataset; /* NULL: none */
+    cf_video_reader *videos;
     cf_transform transform;
-    int64_t *frame;    /* [T] */
-    cf_clip_plan plan; /* of the present video, once its first picture is there */
-    bool planned;
-    size_t video; /* its number and epoch: keys of what is drawn for it */
+    /* Of the present video: */
+    float *out;
+    size_t key; /* of what is drawn for it, with the epoch */
     uint32_t epoch;
+    cf_clip_place *places; /* [n_places] by frame */
+    size_t n_places, next; /* next: first one still to be filled */
+    int64_t *frame;        /* [n_places] each frame once, rising */
+    cf_clip_plan plan;     /* made with its first picture */
 } cf_clip_reader;
-/* d NULL: no dataset, for cf_clip_put alone. */
+/* d NULL: for cf_clip_choose and cf_clip_take alone. */
 cf_status cf_clip_reader_init(cf_clip_reader *r, const cf_dataset *d, const cf_loader_options *o);
 void cf_clip_reader_fini(cf_clip_reader *r);
-/* All views of video i: out [views * T, 3, S, S] (4.11). Failures name the video and the frame. */
-cf_status cf_clip_read(float *out, cf_clip_reader *r, size_t i, uint32_t epoch);
-/* Piece by piece: begins a video, then puts all crops of a picture in their places in out, as frame
- * number `at` of all its clips. The first picture's size is the video's; CF_EFORMAT: `frame` has
- * another. */
-void cf_clip_begin(cf_clip_reader *r, size_t i, uint32_t epoch);
-cf_status cf_clip_put(float *out, cf_clip_reader *r, const cf_picture *picture, int64_t frame,
-                      size_t at);
+/* All views of video i of the dataset: out [views * T, 3, S, S] (4.11). Everything random is drawn
+ * from (seed, epoch, key); key is i, or the position of the video whose place it takes. Failures
+ * name the video. */
+cf_status cf_clip_read(float *out, cf_clip_reader *r, size_t i, size_t key, uint32_t epoch);
+/* The same in two halves, for whatever hands over frames: which ones of n_frames, rising, each
+ * once (borrowed), their number returned; then each picture, as a cf_media_fn with the reader as
+ * user. CF_EFORMAT: it has another size than the first. */
+size_t cf_clip_choose(const int64_t **frame, float *out, cf_clip_reader *r, size_t n_frames,
+                      size_t key, uint32_t epoch);
+cf_status cf_clip_take(void *reader, int64_t frame, const cf_picture *picture);
 
 /* ---- mix.c ----------------------------------------------------------------------------------- */
 

@@ -1,32 +1,21 @@
-/* A dataset: an ordered choice of videos with labels, out of one pack (spec/packed-dataset.md).
+/* A dataset: an ordered choice of videos with labels, out of a source of videos (source.h).
  *
- * DATA.TRAIN_FILE names a pack ("train.h5": all its videos; "all.h5#NAME": its split NAME) or a
- * list of `path label` lines whose videos are looked up by name in the pack that DATA.ROOT names. A
- * file is a pack when it has HDF5's signature or name; ROOT is then not used. In a list the last
- * field is the label and the rest the name, so names may hold spaces; blank lines are skipped; a
- * name the pack does not hold and a label out of range are refused with the line's number (Q1). */
-#include "crossframe/data.h"
+ * DATA.TRAIN_FILE names packs ("train.h5": all their videos; "all.h5#NAME": their split NAME), and
+ * DATA.ROOT is not used; or a list of `path label` lines whose videos are found by name in what
+ * DATA.ROOT names. All names are looked for when the dataset is opened, so that a run does not end
+ * in the night for a file that was missing in the evening. */
+#include "dataset.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-struct cf_dataset {
-    char *path;
-    cf_pack *pack;
-    int64_t *row; /* [n] rows of the pack */
-    int32_t *label;
-    size_t n, n_classes;
-};
 
 void cf_dataset_free(cf_dataset *d)
 {
     if (!d) return;
-    cf_pack_free(d->pack);
-    cf_free(d->path);
-    cf_free(d->row);
-    cf_free(d->label);
+    source_close(&d->source);
+    cf_list_free(d->list);
+    void *arrays[] = { d->path, d->name, d->video, d->label, (void *)d->n_frames, d->told };
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) cf_free(arrays[i]);
     cf_free(d);
 }
 
@@ -34,208 +23,185 @@ size_t cf_dataset_size(const cf_dataset *d) { return d->n; }
 
 size_t cf_dataset_n_classes(const cf_dataset *d) { return d->n_classes; }
 
+/* Classes that the source itself knows. */
+static size_t known_classes(const cf_dataset *d)
+{
+    return d->source.packs ? cf_pack_n_classes(d->source.packs->pack[0]) : 0;
+}
+
 const char *cf_dataset_class_name(const cf_dataset *d, size_t class_id)
 {
-    return class_id < cf_pack_n_classes(d->pack) ? cf_pack_class_name(d->pack, class_id) : "";
+    if (class_id >= known_classes(d)) return "";
+    return cf_pack_class_name(d->source.packs->pack[0], class_id);
 }
 
 int32_t cf_dataset_class_family(const cf_dataset *d, size_t class_id)
 {
-    return class_id < cf_pack_n_classes(d->pack) ? cf_pack_class_family(d->pack, class_id) : 0;
+    if (class_id >= known_classes(d)) return 0;
+    return cf_pack_class_family(d->source.packs->pack[0], class_id);
 }
 
 int32_t cf_dataset_label(const cf_dataset *d, size_t i) { return d->label[i]; }
-
 const char *cf_dataset_path(const cf_dataset *d) { return d->path; }
+const char *cf_dataset_source(const cf_dataset *d) { return d->source.what; }
+bool cf_dataset_is_packed(const cf_dataset *d) { return d->source.packs != NULL; }
 
-cf_pack_video cf_dataset_video(const cf_dataset *d, size_t i)
+const char *cf_dataset_name(const cf_dataset *d, size_t i)
 {
     CF_ASSERT(i < d->n);
-    return cf_pack_video_get(d->pack, (size_t)d->row[i]);
+    return d->name[i];
 }
 
-const char *cf_dataset_name(const cf_dataset *d, size_t i) { return cf_dataset_video(d, i).name; }
-
-int64_t cf_dataset_stored_frame(const cf_dataset *d, size_t i, int64_t source)
+bool cf_dataset_tell_once(const cf_dataset *d, size_t i)
 {
-    CF_ASSERT(i < d->n);
-    return cf_pack_stored_frame(d->pack, (size_t)d->row[i], source);
+    return !atomic_exchange(&d->told[i], true);
 }
 
-cf_status cf_dataset_read_frame(cf_picture *out, cf_bytes *scratch, const cf_dataset *d, size_t i,
-                                int64_t frame)
+static cf_status make_rows(cf_dataset *d, size_t n)
 {
-    CF_ASSERT(i < d->n);
-    return cf_pack_read_frame(out, scratch, d->pack, (size_t)d->row[i], frame);
+    CF_TRY(cf_alloc(&d->name, n, sizeof *d->name));
+    CF_TRY(cf_alloc(&d->video, n, sizeof *d->video));
+    CF_TRY(cf_alloc(&d->label, n, sizeof *d->label));
+    CF_TRY(cf_alloc_zero(&d->n_frames, n, sizeof *d->n_frames));
+    return cf_alloc_zero(&d->told, n, sizeof *d->told);
 }
 
 /* ---- packs and their splits ------------------------------------------------------------------ */
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcasecmp(s + n - m, end) == 0;
-}
-
-bool cf_path_is_pack(const char *path)
-{
-    static const unsigned char signature[8] = "\211HDF\r\n\032\n";
-    unsigned char head[8];
-    if (ends_with(path, ".h5") || ends_with(path, ".hdf5")) return true;
-    FILE *f = fopen(path, "rb");
-    if (!f) return false;
-    size_t n = fread(head, 1, sizeof head, f);
-    fclose(f);
-    return n == sizeof head && memcmp(head, signature, sizeof head) == 0;
-}
-
-/* The pack's rows (all, or a split's) with the pack's own labels. */
+/* Their videos (all, or a split's) with their own labels. */
 static cf_status take_rows(cf_dataset *d, const char *split)
 {
-    const int64_t *rows = NULL;
-    d->n = cf_pack_n_videos(d->pack);
-    d->n_classes = cf_pack_n_classes(d->pack);
-    if (split) CF_TRY(cf_pack_split(&rows, &d->n, d->pack, split));
-    CF_TRY(cf_alloc(&d->row, d->n, sizeof *d->row));
-    CF_TRY(cf_alloc(&d->label, d->n, sizeof *d->label));
-    for (size_t i = 0; i < d->n; i++) {
-        d->row[i] = rows ? rows[i] : (int64_t)i;
-        d->label[i] = cf_pack_video_get(d->pack, (size_t)d->row[i]).label;
+    const source_packs *s = d->source.packs;
+    int64_t *videos = NULL;
+    size_t n = source_packs_n_videos(s);
+    if (split) CF_TRY(source_packs_split(&videos, &n, s, split));
+    cf_status status = make_rows(d, n);
+    for (size_t i = 0; status == CF_OK && i < n; i++) {
+        d->video[i] = videos ? videos[i] : (int64_t)i;
+        cf_pack_video v = source_packs_video(s, d->video[i]);
+        d->label[i] = v.label;
+        d->name[i] = v.name;
     }
-    return CF_OK;
+    d->n = n;
+    d->n_classes = known_classes(d);
+    cf_free(videos);
+    return status;
 }
 
-static cf_status open_pack(cf_dataset *d, const char *file)
+/* *yes false: `file` names no packs. */
+static cf_status open_packs(bool *yes, cf_dataset *d, const char *file)
 {
     cf_status status = CF_OK;
-    char *path = NULL, *split = NULL;
+    char *path = NULL, *split = NULL, **packs = NULL;
+    size_t n = 0;
     CF_GO(cf_strdup(&path, file));
-    if (!cf_file_exists(path) && (split = strrchr(path, '#'))) *split++ = 0;
-    CF_GO(cf_pack_open(&d->pack, path));
+    if (!cf_file_exists(path) && !cf_is_folder(path) && (split = strrchr(path, '#'))) *split++ = 0;
+    CF_GO(source_pack_paths(&packs, &n, path));
+    *yes = n > 0;
+    if (n == 0 && split)
+        CF_GO(CF_FAIL(CF_ENOTFOUND, "%s: there is no pack %s to have splits", file, path));
+    if (n == 0) goto done;
+    CF_GO(source_packs_open(&d->source, path, packs, n));
     CF_GO(take_rows(d, split));
 done:
+    source_paths_free(packs, n);
     cf_free(path);
     return status;
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
-typedef struct {
-    const char *name;
-    int64_t row;
-} entry;
-
-static int by_name(const void *a, const void *b)
+static bool holds(void *of, const char *name)
 {
-    const entry *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
+    const source *s = of;
+    int64_t video;
+    return s->kind->find(&video, s->data, &name, 1) == CF_OK && video >= 0;
 }
 
-static int name_only(const void *key, const void *b)
+/* Of the n missing videos, what stands behind the first. */
+static void list_others(char *out, size_t room, const cf_dataset *d, const size_t *missing,
+                        size_t n, size_t shown)
 {
-    return strcmp(key, ((const entry *)b)->name);
+    size_t used = 0;
+    *out = 0;
+    for (size_t k = 1; k < n && k < shown && used < room; k++)
+        used += (size_t)snprintf(out + used, room - used, "%s '%.80s'", k > 1 ? "," : ", also",
+                                 d->name[missing[k]]);
+    if (n > 1 && used < room)
+        snprintf(out + used, room - used, "%s; missing in all: %zu of %zu",
+                 n > shown ? ", ..." : "", n, d->n);
 }
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-/* Cuts `line` into name and label, both inside it; false for a blank line. */
-static cf_status split_line(char **name, long *label, char *line)
+/* One message tells how much is missing. */
+static cf_status check_missing(const cf_dataset *d, bool partial)
 {
-    char *end = line + strlen(line), *rest;
-    while (is_space(*line)) line++;
-    while (end > line && is_space(end[-1])) *--end = 0;
-    *name = NULL;
-    if (line == end) return CF_OK;
-    char *field = end;
-    while (field > line && !is_space(field[-1])) field--;
-    *label = strtol(field, &rest, 10);
-    if (rest == field || *rest)
-        return CF_FAIL(CF_EFORMAT, "the last field must be a label number, not '%s'", field);
-    if (field == line) return CF_FAIL(CF_EFORMAT, "there is no name before the label %ld", *label);
-    for (end = field; is_space(end[-1]);) *--end = 0;
-    *name = line;
-    return CF_OK;
-}
-
-/* Label range: the pack's classes; a pack without any takes what comes. */
-static cf_status add_line(cf_dataset *d, char *line, const entry *entries, size_t n_entries)
-{
-    char *name;
-    long label;
-    size_t n_classes = cf_pack_n_classes(d->pack);
-    CF_TRY(split_line(&name, &label, line));
-    if (!name) return CF_OK;
-    if (label < 0 || label > INT32_MAX || (n_classes && (size_t)label >= n_classes))
-        return CF_FAIL(CF_EINVAL, "label %ld is outside 0 .. %ld", label,
-                       n_classes ? (long)n_classes - 1 : (long)INT32_MAX);
-    const entry *e = bsearch(name, entries, n_entries, sizeof *entries, name_only);
-    if (!e) return CF_FAIL(CF_ENOTFOUND, "%s holds no video '%s'", cf_pack_path(d->pack), name);
-    d->row[d->n] = e->row;
-    d->label[d->n++] = (int32_t)label;
-    if (d->n_classes < (size_t)label + 1) d->n_classes = (size_t)label + 1;
-    return CF_OK;
-}
-
-static cf_status add_lines(cf_dataset *d, char *text, size_t n_bytes, const entry *entries,
-                           size_t n_entries)
-{
-    size_t n_lines = 1, number = 1;
-    for (size_t i = 0; i < n_bytes; i++) {
-        if (text[i] == 0)
-            return CF_FAIL(CF_EFORMAT, "%s: neither a pack nor a list of text lines", d->path);
-        n_lines += text[i] == '\n';
+    enum { SHOWN = 5 };
+    size_t missing[SHOWN] = { 0 }, n = 0;
+    char others[600], text[1300];
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->video[i] >= 0) continue;
+        if (n < SHOWN) missing[n] = i;
+        n++;
+        if (partial) cf_dataset_tell_once(d, i);
     }
-    CF_TRY(cf_alloc(&d->row, n_lines, sizeof *d->row));
-    CF_TRY(cf_alloc(&d->label, n_lines, sizeof *d->label));
-    d->n_classes = cf_pack_n_classes(d->pack);
-    for (char *line = text, *end; line; line = end, number++) {
-        if ((end = strchr(line, '\n'))) *end++ = 0;
-        CF_TRY_CTX(add_line(d, line, entries, n_entries), "%s, line %zu", d->path, number);
+    if (n == 0) return CF_OK;
+    list_others(others, sizeof others, d, missing, n, SHOWN);
+    snprintf(text, sizeof text, "%.200s, line %zu: %.200s holds no video '%.200s'%s", d->path,
+             cf_list_get(d->list, missing[0]).line, d->source.what, d->name[missing[0]], others);
+    if (!partial || n == d->n) return CF_FAIL(CF_ENOTFOUND, "%s", text);
+    cf_log(CF_LOG_WARNING, "%s", text);
+    return CF_OK;
+}
+
+static cf_status take_list(cf_dataset *d)
+{
+    size_t n = cf_list_size(d->list);
+    CF_TRY(make_rows(d, n));
+    d->n = n;
+    d->n_classes = known_classes(d);
+    for (size_t i = 0; i < n; i++) {
+        cf_list_entry e = cf_list_get(d->list, i);
+        d->name[i] = e.name;
+        d->label[i] = e.label;
+        if (d->n_classes < (size_t)e.label + 1) d->n_classes = (size_t)e.label + 1;
     }
     return CF_OK;
 }
 
-static cf_status check_root(const char *file, const char *root)
-{
-    if (!*root)
-        return CF_FAIL(CF_EINVAL, "%s: a list of videos needs DATA.ROOT, the pack that holds them",
-                       file);
-    if (ends_with(root, ".tar") || cf_is_folder(root))
-        return CF_FAIL(CF_EUNSUPPORTED,
-                       "%s: reading videos from a folder or a tar is not "
-                       "implemented yet; pack them and name the pack as DATA.ROOT",
-                       root);
-    return CF_OK;
-}
-
-static cf_status open_list(cf_dataset *d, const char *root)
+/* The list is read twice: its first name helps to tell the source, and the source knows the range
+ * of the labels and whether names end in numbers. */
+static cf_status open_list(cf_dataset *d, const char *root, bool partial)
 {
     cf_status status = CF_OK;
     char *text = NULL;
-    entry *entries = NULL;
-    size_t n_bytes;
-    CF_GO(cf_file_read(&text, &n_bytes, d->path));
-    CF_GO(check_root(d->path, root));
-    CF_GO(cf_pack_open(&d->pack, root));
-    size_t n = cf_pack_n_videos(d->pack);
-    CF_GO(cf_alloc(&entries, n, sizeof *entries));
-    for (size_t i = 0; i < n; i++)
-        entries[i] = (entry){ cf_pack_video_get(d->pack, i).name, (int64_t)i };
-    qsort(entries, n, sizeof *entries, by_name);
-    CF_GO(add_lines(d, text, n_bytes, entries, n));
+    size_t n;
+    CF_GO(cf_file_read(&text, &n, d->path));
+    CF_GO(cf_list_parse(&d->list, text, n, d->path, 0, NULL, NULL));
+    if (cf_list_size(d->list) == 0) goto done;
+    if (!*root)
+        CF_GO(CF_FAIL(CF_EINVAL, "%s: a list of videos needs DATA.ROOT, where the videos are",
+                      d->path));
+    CF_GO(source_open(&d->source, root, cf_list_get(d->list, 0).name));
+    cf_list_free(d->list);
+    d->list = NULL;
+    CF_GO(cf_list_parse(&d->list, text, n, d->path, known_classes(d), holds, &d->source));
+    CF_GO(take_list(d));
+    CF_GO(d->source.kind->find(d->video, d->source.data, d->name, d->n));
+    CF_GO(check_missing(d, partial));
 done:
     cf_free(text);
-    cf_free(entries);
     return status;
 }
+
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static cf_status check_videos(const cf_dataset *d)
 {
     size_t n_thinned = 0;
     if (d->n == 0) return CF_FAIL(CF_EINVAL, "%s: there are no videos in it", d->path);
-    for (size_t i = 0; i < d->n; i++) {
-        cf_pack_video v = cf_dataset_video(d, i);
+    for (size_t i = 0; d->source.packs && i < d->n; i++) {
+        if (d->video[i] < 0) continue;
+        cf_pack_video v = source_packs_video(d->source.packs, d->video[i]);
         if (v.n_frames < 1)
             return CF_FAIL(CF_EFORMAT, "%s: video %s has no frames", d->path, v.name);
         n_thinned += v.n_frames != v.source_frames;
@@ -247,24 +213,33 @@ static cf_status check_videos(const cf_dataset *d)
     return CF_OK;
 }
 
-cf_status cf_dataset_open(cf_dataset **out, const char *file, const char *root)
+static cf_status open_dataset(cf_dataset **out, const char *file, const char *root, bool partial)
 {
     cf_status status = CF_OK;
     cf_dataset *d = NULL;
+    bool packs;
     if (!file || !*file) return CF_FAIL(CF_EINVAL, "no dataset is named");
     CF_TRY(cf_alloc_zero(&d, 1, sizeof *d));
     CF_GO(cf_strdup(&d->path, file));
-    const char *split = strrchr(file, '#');
-    if (cf_is_folder(file))
-        CF_GO(
-            CF_FAIL(CF_EUNSUPPORTED, "%s: a folder is not a dataset; name a pack or a list", file));
-    if (cf_path_is_pack(file) || (split && !cf_file_exists(file)))
-        CF_GO(open_pack(d, file));
-    else
-        CF_GO(open_list(d, root ? root : ""));
+    CF_GO(open_packs(&packs, d, file));
+    if (!packs && cf_is_folder(file))
+        CF_GO(CF_FAIL(CF_EUNSUPPORTED,
+                      "%s: a folder is not a dataset, but for one of packs; name a pack or a list",
+                      file));
+    if (!packs) CF_GO(open_list(d, root ? root : "", partial));
     CF_GO(check_videos(d));
     *out = d;
 done:
     if (status != CF_OK) cf_dataset_free(d);
     return status;
+}
+
+cf_status cf_dataset_open(cf_dataset **out, const char *file, const char *root)
+{
+    return open_dataset(out, file, root, false);
+}
+
+cf_status cf_dataset_open_partial(cf_dataset **out, const char *file, const char *root)
+{
+    return open_dataset(out, file, root, true);
 }

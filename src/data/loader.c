@@ -11,12 +11,24 @@
  *    obtained at the start.
  *  - Failures travel with their batch: the first failing video's line (error lines belong to
  *    threads) is copied into the slot and reported by cf_loader_next when the batch's turn comes.
+ *    With CF_ON_ERROR_SKIP so do the notes of videos that were skipped. Whether a video can be read
+ *    depends on nothing but (seed, epoch, position), and so does what takes its place.
  *  - Workers use no OpenMP: the cores belong to the training thread. */
 #include "batch.h"
+#include "dataset.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A video that could not be read: the `order`-th of its batch that was tried for `item`. */
+typedef struct {
+    size_t item, order;
+    int64_t video;
+    char *line;
+} note;
 
 typedef struct {
     cf_batch batch; /* what the caller sees; the arrays below are what it points to */
@@ -27,6 +39,8 @@ typedef struct {
     bool ready;            /* the caller may have it */
     cf_status status;
     char error[1024];
+    note *notes;
+    size_t n_notes, n_skipped; /* skipped: places in the batch */
 } slot;
 
 typedef struct {
@@ -35,12 +49,15 @@ typedef struct {
     cf_clip_reader reader;
     int64_t *partner; /* [batch] */
     float *scratch;   /* of mix.c */
+    int64_t *others;  /* [videos of the largest class] still to be tried */
 } worker;
 
 struct cf_loader {
     cf_loader_options options;
     const cf_dataset *dataset;
     cf_order order;
+    int64_t *by_class;   /* CF_ON_ERROR_SKIP in training: videos, class by class */
+    size_t *class_start; /* [n_classes + 1] into it */
     size_t views, sample_floats;
     slot *slots;
     worker *workers;
@@ -52,10 +69,19 @@ struct cf_loader {
     size_t end, issue, issue_item; /* next video to hand out; none from batch `end` on */
     size_t taken, released;        /* batches given to the caller; given back by it */
     size_t busy;                   /* workers in the middle of a video */
+    size_t skipped;
     double waited_s;
 };
 
 /* ---- workers --------------------------------------------------------------------------------- */
+
+static void forget_notes(slot *s)
+{
+    for (size_t i = 0; i < s->n_notes; i++) cf_free(s->notes[i].line);
+    cf_free(s->notes);
+    s->notes = NULL;
+    s->n_notes = 0;
+}
 
 static void begin_slot(cf_loader *l, slot *s, size_t k)
 {
@@ -79,9 +105,10 @@ static void begin_slot(cf_loader *l, slot *s, size_t k)
                            .views = l->views,
                            .T = l->options.T,
                            .size = l->options.augment.size };
-    s->n_done = 0;
+    s->n_done = s->n_skipped = 0;
     s->failed = SIZE_MAX;
     s->status = CF_OK;
+    forget_notes(s);
 }
 
 /* Waits for a video to do: number `item` of the batch in *out. NULL: the loader ends. Under the
@@ -100,17 +127,86 @@ static slot *take_item(size_t *batch, size_t *item, cf_loader *l)
     return s;
 }
 
+/* Closes the gaps that skipped videos of a test left. */
+static void close_gaps(slot *s, size_t sample_floats)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->batch.n; i++) {
+        if (s->index[i] < 0) continue;
+        if (n < i)
+            memcpy(s->video + n * sample_floats, s->video + i * sample_floats,
+                   sample_floats * sizeof *s->video);
+        s->index[n] = s->index[i];
+        s->label[n++] = s->label[i];
+    }
+    s->batch.n = n;
+}
+
 /* Targets and mixing, when every video of the batch is there. */
 static void complete_batch(worker *w, slot *s, size_t k)
 {
     const cf_loader_options *o = &w->loader->options;
     size_t n = s->batch.n, columns = s->batch.n_columns;
+    if (!o->training && s->n_skipped > 0) close_gaps(s, w->loader->sample_floats);
     if (!o->training) return;
     cf_mix_targets(s->target, s->column, n, columns, o->label_smooth);
     cf_mix m;
     if (!cf_mix_batch(&m, w->partner, n, o, w->loader->epoch, k)) return;
     cf_mix_video(s->video, n, 3 * o->T, o->augment.size, &m, w->scratch);
     cf_mix_rows(s->target, n, columns, &m, w->scratch);
+}
+
+/* ---- videos that cannot be read -------------------------------------------------------------- */
+
+/* Keeps the thread's error line for the user. */
+static cf_status add_note(cf_loader *l, slot *s, size_t item, size_t order, int64_t video)
+{
+    char *line;
+    CF_TRY(cf_strdup(&line, cf_error()));
+    pthread_mutex_lock(&l->lock);
+    cf_status status = cf_realloc(&s->notes, s->n_notes + 1, sizeof *s->notes);
+    if (status == CF_OK) s->notes[s->n_notes++] = (note){ item, order, video, line };
+    pthread_mutex_unlock(&l->lock);
+    if (status != CF_OK) cf_free(line);
+    return status;
+}
+
+/* Other videos of the class in an order drawn for this place, until one can be read. */
+static cf_status read_other(worker *w, slot *s, size_t item, float *out)
+{
+    cf_loader *l = w->loader;
+    int64_t video = s->index[item];
+    size_t start = l->class_start[s->label[item]], end = l->class_start[s->label[item] + 1], n = 0;
+    cf_rng rng = cf_rng_make(l->options.seed, CF_RNG_REPLACE, l->epoch, (uint64_t)video);
+    for (size_t i = start; i < end; i++)
+        if (l->by_class[i] != video) w->others[n++] = l->by_class[i];
+    for (size_t tried = 1, left = n; left > 0; tried++) {
+        size_t pick = cf_rng_below(&rng, (uint32_t)left);
+        int64_t other = w->others[pick];
+        w->others[pick] = w->others[--left];
+        cf_status status = cf_clip_read(out, &w->reader, (size_t)other, (size_t)video, l->epoch);
+        if (status == CF_OK) s->index[item] = other;
+        if (status == CF_OK || status == CF_ENOMEM) return status;
+        CF_TRY(add_note(l, s, item, tried, other));
+    }
+    return CF_FAIL(CF_EFORMAT,
+                   "video %s cannot be read, nor can any of the other %zu of its class %d to take "
+                   "its place",
+                   cf_dataset_name(l->dataset, (size_t)video), n, (int)s->label[item]);
+}
+
+static cf_status read_item(worker *w, slot *s, size_t item)
+{
+    cf_loader *l = w->loader;
+    float *out = s->video + item * l->sample_floats;
+    size_t video = (size_t)s->index[item];
+    cf_status status = cf_clip_read(out, &w->reader, video, video, l->epoch);
+    if (status == CF_OK || status == CF_ENOMEM || l->options.on_error == CF_ON_ERROR_STOP)
+        return status;
+    CF_TRY(add_note(l, s, item, 0, (int64_t)video));
+    if (l->options.training) return read_other(w, s, item, out);
+    s->index[item] = -1;
+    return CF_OK;
 }
 
 static void *run_worker(void *argument)
@@ -122,9 +218,10 @@ static void *run_worker(void *argument)
     pthread_mutex_lock(&l->lock);
     while ((s = take_item(&k, &item, l))) {
         pthread_mutex_unlock(&l->lock);
-        cf_status status = cf_clip_read(s->video + item * l->sample_floats, &w->reader,
-                                        (size_t)s->index[item], l->epoch);
+        int64_t asked = s->index[item];
+        cf_status status = read_item(w, s, item);
         pthread_mutex_lock(&l->lock);
+        s->n_skipped += s->index[item] != asked;
         if (status != CF_OK && item < s->failed) {
             s->failed = item;
             s->status = status;
@@ -172,12 +269,17 @@ static cf_status check_options(const cf_loader_options *o)
 
 /* The cores are the training's, and a core trains slower than it loads: of ViT-B/32 about one clip
  * a second, while one thread makes over 60 of JPEG frames and over 30 of PNG frames (bench_loader).
- * So one thread serves 16 cores even where it has twelve views to make of a video. */
-static size_t choose_workers(const cf_loader_options *o)
+ * So one thread serves 16 cores even where it has twelve views to make of a video. Video files are
+ * decoded from their start, several a second and thread: there one serves 4 cores. */
+static size_t choose_workers(const cf_loader_options *o, const cf_dataset *d)
 {
     if (o->workers > 0) return (size_t)o->workers;
-    size_t n = o->augment.size <= 96 ? 1 : 1 + (size_t)cf_threads() / 16;
-    return n > 8 ? 8 : n;
+    size_t threads = (size_t)cf_threads(), n = 1 + threads / 16;
+    if (!cf_dataset_is_packed(d))
+        n = 1 + threads / 4;
+    else if (o->augment.size <= 96)
+        n = 1;
+    return n > 32 ? 32 : n;
 }
 
 static cf_status make_slots(cf_loader *l)
@@ -199,11 +301,32 @@ static cf_status make_slots(cf_loader *l)
     return CF_OK;
 }
 
+/* Lists the videos of each class; *most = of the largest one. */
+static cf_status make_classes(size_t *most, cf_loader *l)
+{
+    const cf_dataset *d = l->dataset;
+    size_t n = cf_dataset_size(d), K = l->options.n_classes;
+    *most = 0;
+    if (!l->options.training || l->options.on_error == CF_ON_ERROR_STOP) return CF_OK;
+    CF_TRY(cf_alloc(&l->by_class, n, sizeof *l->by_class));
+    CF_TRY(cf_alloc_zero(&l->class_start, K + 2, sizeof *l->class_start));
+    /* Counted one place on, so that filling moves each start to where it belongs. */
+    for (size_t i = 0; i < n; i++) l->class_start[cf_dataset_label(d, i) + 2]++;
+    for (size_t k = 0; k < K; k++) {
+        if (l->class_start[k + 2] > *most) *most = l->class_start[k + 2];
+        l->class_start[k + 2] += l->class_start[k + 1];
+    }
+    for (size_t i = 0; i < n; i++)
+        l->by_class[l->class_start[cf_dataset_label(d, i) + 1]++] = (int64_t)i;
+    return CF_OK;
+}
+
 static cf_status make_workers(cf_loader *l)
 {
     const cf_loader_options *o = &l->options;
-    size_t scratch;
+    size_t scratch, most;
     CF_TRY(cf_mix_scratch(&scratch, o->batch, o->augment.size));
+    CF_TRY(make_classes(&most, l));
     CF_TRY(cf_alloc_zero(&l->workers, l->n_workers, sizeof *l->workers));
     for (size_t i = 0; i < l->n_workers; i++) {
         worker *w = &l->workers[i];
@@ -212,6 +335,7 @@ static cf_status make_workers(cf_loader *l)
         if (!o->training) continue;
         CF_TRY(cf_alloc(&w->partner, o->batch, sizeof *w->partner));
         CF_TRY(cf_alloc(&w->scratch, scratch, sizeof *w->scratch));
+        if (most) CF_TRY(cf_alloc(&w->others, most, sizeof *w->others));
     }
     return CF_OK;
 }
@@ -246,7 +370,7 @@ cf_status cf_loader_new(cf_loader **out, const cf_dataset *d, const cf_loader_op
     pthread_cond_init(&l->done, NULL);
     l->options = *o;
     l->dataset = d;
-    l->n_workers = choose_workers(o);
+    l->n_workers = choose_workers(o, d);
     CF_GO(cf_mul_size(&l->views, o->training ? 1 : o->clips, o->training ? 1 : o->crops));
     CF_GO(cf_mul_size(&l->sample_floats, l->views, o->T));
     CF_GO(cf_mul_size(&l->sample_floats, l->sample_floats, 3 * o->augment.size * o->augment.size));
@@ -272,6 +396,7 @@ void cf_loader_free(cf_loader *l)
         cf_clip_reader_fini(&l->workers[i].reader);
         cf_free(l->workers[i].partner);
         cf_free(l->workers[i].scratch);
+        cf_free(l->workers[i].others);
     }
     for (size_t i = 0; l->slots && i < l->n_slots; i++) {
         slot *s = &l->slots[i];
@@ -280,9 +405,12 @@ void cf_loader_free(cf_loader *l)
         cf_free(s->index);
         cf_free(s->label);
         cf_free(s->column);
+        forget_notes(s);
     }
     cf_free(l->workers);
     cf_free(l->slots);
+    cf_free(l->by_class);
+    cf_free(l->class_start);
     cf_order_fini(&l->order);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->work);
@@ -315,9 +443,27 @@ cf_status cf_loader_start(cf_loader *l, uint32_t epoch, size_t first)
     return CF_OK;
 }
 
-cf_status cf_loader_next(const cf_batch **out, cf_loader *l)
+static int by_place(const void *a, const void *b)
 {
-    if (!l->started) return CF_FAIL(CF_EINVAL, "loader: not started");
+    const note *x = a, *y = b;
+    if (x->item != y->item) return x->item < y->item ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Each bad video once, in the order in which the batch came upon them. */
+static void tell_notes(const cf_loader *l, slot *s)
+{
+    if (s->n_notes) qsort(s->notes, s->n_notes, sizeof *s->notes, by_place);
+    for (size_t i = 0; i < s->n_notes; i++)
+        if (cf_dataset_tell_once(l->dataset, (size_t)s->notes[i].video))
+            cf_log(CF_LOG_WARNING, "%s: %s", s->notes[i].line,
+                   l->options.training ? "another video of its class takes its place"
+                                       : "it is not scored");
+}
+
+/* The next batch, once it is ready; NULL: there is none. */
+static slot *await_slot(cf_loader *l)
+{
     pthread_mutex_lock(&l->lock);
     if (l->held) {
         l->slots[l->released++ % l->n_slots].ready = false;
@@ -333,9 +479,28 @@ cf_status cf_loader_next(const cf_batch **out, cf_loader *l)
         l->held = true;
     }
     pthread_mutex_unlock(&l->lock);
-    if (s && s->status != CF_OK) return CF_FAIL(s->status, "%s", s->error);
+    return s;
+}
+
+cf_status cf_loader_next(const cf_batch **out, cf_loader *l)
+{
+    slot *s;
+    if (!l->started) return CF_FAIL(CF_EINVAL, "loader: not started");
+    do { /* past batches of a test of which nothing could be read */
+        s = await_slot(l);
+        if (s) tell_notes(l, s);
+        if (s && s->status != CF_OK) return CF_FAIL(s->status, "%s", s->error);
+        if (s) l->skipped += s->n_skipped;
+    } while (s && s->batch.n == 0);
     *out = s ? &s->batch : NULL;
     return CF_OK;
+}
+
+size_t cf_loader_skipped(cf_loader *l)
+{
+    size_t skipped = l->skipped;
+    l->skipped = 0;
+    return skipped;
 }
 
 double cf_loader_waited_s(cf_loader *l)

@@ -1,4 +1,5 @@
 /* Datasets: whole packs, splits, lists of names; what is refused and in which words. */
+#include "dataset_help.h"
 #include "synthetic.h"
 
 #include "crossframe/data.h"
@@ -53,12 +54,9 @@ static void check_videos(const char *file, const char *root, const char *names, 
         snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), "%d|",
                  (int)cf_dataset_label(d, i));
         cf_picture p = { 0 };
-        cf_bytes b = { 0 };
-        assert_ok(cf_dataset_read_frame(&p, &b, d, i, cf_dataset_video(d, i).n_frames - 1));
-        assert_int_equal(p.pixels[0], cf_dataset_video(d, i).n_frames - 2); /* the pack's row */
-        assert_int_equal(cf_dataset_stored_frame(d, i, 1), 1);
+        int64_t n = read_frame(&p, d, i, -1);
+        assert_int_equal(p.pixels[0], n - 2); /* the pack's row */
         cf_picture_fini(&p);
-        cf_bytes_fini(&b);
     }
     assert_string_equal(all, names);
     assert_string_equal(numbers, labels);
@@ -107,31 +105,34 @@ static void refused_lists(void **state)
     refuse_list("\n \n", CF_EINVAL, "there are no videos");
     cf_dataset *d = NULL;
     assert_ok(cf_file_write(list, "a\0b 1\n", 6));
-    assert_fails(cf_dataset_open(&d, list, pack), CF_EFORMAT, "neither a pack nor a list");
+    assert_fails(cf_dataset_open(&d, list, pack), CF_EFORMAT, "not a list of text lines");
 }
 
 static void refused_names(void **state)
 {
     (void)state;
     cf_dataset *d = NULL;
-    char *split, *empty, *missing;
+    char *split, *empty, *missing, *emptyfolder;
     write_list("a.mp4 0\n");
     assert_ok(cf_format(&split, "%s#nosuch", pack));
     assert_ok(cf_format(&empty, "%s#none", pack));
     assert_ok(cf_path_join(&missing, folder, "missing"));
+    assert_ok(cf_path_join(&emptyfolder, folder, "empty folder"));
+    assert_ok(cf_make_folders(emptyfolder));
     assert_fails(cf_dataset_open(&d, "", ""), CF_EINVAL, "no dataset");
     assert_fails(cf_dataset_open(&d, split, ""), CF_ENOTFOUND, "no split 'nosuch'");
     assert_fails(cf_dataset_open(&d, empty, ""), CF_EINVAL, "all.h5#none: there are no videos");
     assert_fails(cf_dataset_open(&d, missing, pack), CF_ENOTFOUND, "missing");
     assert_fails(cf_dataset_open(&d, list, ""), CF_EINVAL, "DATA.ROOT");
-    assert_fails(cf_dataset_open(&d, list, folder), CF_EUNSUPPORTED, "folder");
-    assert_fails(cf_dataset_open(&d, list, "videos.tar"), CF_EUNSUPPORTED, "tar");
-    assert_fails(cf_dataset_open(&d, folder, ""), CF_EUNSUPPORTED, "folder is not a dataset");
+    assert_fails(cf_dataset_open(&d, list, "videos.tar"), CF_ENOTFOUND, "videos.tar");
+    assert_fails(cf_dataset_open(&d, list, list), CF_EFORMAT, "DATA.ROOT is neither a pack");
+    assert_fails(cf_dataset_open(&d, emptyfolder, ""), CF_EUNSUPPORTED, "folder is not a dataset");
     assert_fails(cf_dataset_open(&d, list, missing), CF_ENOTFOUND, "missing");
     assert_null(d);
     cf_free(split);
     cf_free(empty);
     cf_free(missing);
+    cf_free(emptyfolder);
 }
 
 static void every_failed_allocation_is_clean(void **state)

@@ -110,11 +110,11 @@ static void probabilities(double *out, size_t K, size_t line)
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
-static void png_of(cf_dataset *d, size_t video, int64_t frame, const char *path)
+static void png_of(const cf_pack *of, size_t video, int64_t frame, const char *path)
 {
     cf_picture p = { 0 };
     cf_bytes scratch = { 0 };
-    assert_ok(cf_dataset_read_frame(&p, &scratch, d, video, frame));
+    assert_ok(cf_pack_read_frame(&p, &scratch, of, video, frame));
     assert_ok(cf_png_write(path, p.pixels, p.height, p.width));
     cf_picture_fini(&p);
     cf_bytes_fini(&scratch);
@@ -123,11 +123,11 @@ static void png_of(cf_dataset *d, size_t video, int64_t frame, const char *path)
 /* FOLDER/frames5: the frames of the pack's video 5 as pictures; FOLDER/still.png: its first. */
 static void write_pictures(void)
 {
-    cf_dataset *d;
+    cf_pack *d;
     char *frames = test_path(folder, "frames5"), *still = test_path(folder, "still.png");
-    assert_ok(cf_dataset_open(&d, pack, NULL));
+    assert_ok(cf_pack_open(&d, pack));
     assert_ok(cf_make_folders(frames));
-    for (int64_t i = 0; i < cf_dataset_video(d, 5).n_frames; i++) {
+    for (int64_t i = 0; i < cf_pack_video_get(d, 5).n_frames; i++) {
         char name[32];
         snprintf(name, sizeof name, "frame%d.png", (int)i + 8); /* 8, 9, 10 */
         char *path = test_path(frames, name);
@@ -135,7 +135,7 @@ static void write_pictures(void)
         cf_free(path);
     }
     png_of(d, 5, 0, still);
-    cf_dataset_free(d);
+    cf_pack_free(d);
     cf_free(frames);
     cf_free(still);
 }
