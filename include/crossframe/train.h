@@ -42,6 +42,7 @@ typedef struct cf_config {
         bool shuffle;
         cf_sampling sampling;
         cf_short_videos short_videos;
+        cf_on_error on_error;
     } data;
     struct {
         char *arch, *pretrained, *resume, *bpe;
@@ -140,13 +141,15 @@ typedef struct {
     double loss, lr;  /* mean over the step's accumulation; the base group's rate */
     double grad_norm; /* before clipping */
     double seconds, data_seconds, videos_per_second;
+    int64_t skipped; /* of its videos could not be read: others of their classes were shown */
 } cf_step_record;
 
 typedef struct {
     int epoch;
     double top1, top5; /* percent */
-    int64_t videos;
-    int views; /* of each video */
+    int64_t videos;    /* with a label, scored */
+    int views;         /* of each video */
+    int64_t missing;   /* could not be read */
 } cf_eval_record;
 
 typedef struct cf_run_log cf_run_log;
@@ -156,7 +159,8 @@ typedef struct cf_run_log cf_run_log;
  * not a run log, nothing is changed. */
 cf_status cf_run_log_open(cf_run_log **out, const char *path, int64_t keep_steps,
                           size_t keep_evals);
-/* Numbers that are not finite become null. These allocate nothing. */
+/* Numbers that are not finite become null; "skipped" and "missing" stand in the line when there are
+ * any. These allocate nothing. */
 cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r);
 cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r);
 size_t cf_run_log_evals(const cf_run_log *l); /* eval lines in the file: for the checkpoint */
@@ -191,6 +195,7 @@ typedef struct {
     const char *weights, *vocabulary;          /* paths; weights "" = start values */
     size_t parameters, trained;                /* numbers in the model; of them trained */
     size_t train_videos, test_videos, classes; /* 0 videos: no such dataset */
+    const char *train_source, *test_source;    /* where they come from */
     size_t micro_batches, views;               /* of an epoch; of each test video */
     int64_t steps, first_step; /* optimiser steps of the run; done before it was resumed */
     bool only_test;

@@ -25,8 +25,9 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
     CF_GO(cf_run_test(&e, r));
     if (printer->live) fprintf(stderr, "\r\033[K");
     printer->live = false;
-    printf("top-1 %.2f %%  top-5 %.2f %%  (%" PRId64 " videos, %d view%s)\n", e.top1, e.top5,
-           e.videos, e.views, e.views == 1 ? "" : "s");
+    char missing[48];
+    printf("top-1 %.2f %%  top-5 %.2f %%  (%" PRId64 " videos%s, %d view%s)\n", e.top1, e.top5,
+           e.videos, print_missing(missing, e.missing), e.views, e.views == 1 ? "" : "s");
 done:
     cf_run_free(r);
     return status;

@@ -95,13 +95,14 @@ static void planned(void *user, const cf_run_plan *p)
                 c->train.batch_size, c->train.accumulation_steps);
         fprintf(stderr, ": %" PRId64 " steps", p->steps);
         if (p->first_step > 0) fprintf(stderr, ", %" PRId64 " of them done", p->first_step);
-        fprintf(stderr, "\n");
+        fprintf(stderr, "\n         videos from %s\n", p->train_source);
     }
     if (p->test_videos > 0)
-        fprintf(stderr, "test     %zu videos, %zu view%s\n", p->test_videos, p->views,
+        fprintf(stderr, "test     %zu videos, %zu view%s, from %s\n", p->test_videos, p->views,
                 p->views == 1  ? ""
                 : p->only_test ? "s"
-                               : "s at the end");
+                               : "s at the end",
+                p->test_source);
     fprintf(stderr, "machine  %d threads, %s\n", cf_threads(), cf_blas_config());
     if (warning) fprintf(stderr, "warning: %s\n", warning);
 }
@@ -142,13 +143,22 @@ static void testing(void *user, size_t done, size_t videos)
     print_line(p, line);
 }
 
+const char *print_missing(char out[48], int64_t n)
+{
+    *out = 0;
+    if (n > 0) snprintf(out, 48, ", %" PRId64 " missing", n);
+    return out;
+}
+
 static void tested(void *user, const cf_eval_record *r, double best_top1)
 {
+    char missing[48];
     end_live(user);
     fprintf(stderr,
             "epoch %d  top-1 %.2f %%  top-5 %.2f %%  (%" PRId64
-            " videos, %d view%s; best %.2f %%)\n",
-            r->epoch, r->top1, r->top5, r->videos, r->views, r->views == 1 ? "" : "s", best_top1);
+            " videos%s, %d view%s; best %.2f %%)\n",
+            r->epoch, r->top1, r->top5, r->videos, print_missing(missing, r->missing), r->views,
+            r->views == 1 ? "" : "s", best_top1);
 }
 
 cf_run_options run_printer_options(run_printer *p, const cf_config *c)

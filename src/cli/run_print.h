@@ -23,5 +23,7 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c);
 typedef cf_status run_body(run_printer *p, cf_config *c, const void *call);
 int run_command(const cli_command *command, const char *const *config, run_body *body,
                 const void *call, int argc, char **argv);
+/* ", 3 missing": test videos that could not be read; "" for none. */
+const char *print_missing(char out[48], int64_t n);
 
 #endif

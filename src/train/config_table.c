@@ -38,9 +38,9 @@
 
 static const cf_config_key keys[] = {
     TEXT("DATA.ROOT", data.root, "''", NULL,
-         "where the videos of the lists are: a folder, a tar, a pack"),
+         "where the videos of the lists are: a folder, a tar, a pack, several packs"),
     TEXT("DATA.TRAIN_FILE", data.train_file, "''", NULL,
-         "training videos: a list of `path label` lines, a pack, or PACK#SPLIT"),
+         "training videos: a list of `path label` lines, packs, or PACKS#SPLIT"),
     TEXT("DATA.VAL_FILE", data.val_file, "''", NULL, "test videos, as DATA.TRAIN_FILE"),
     TEXT("DATA.DATASET", data.dataset, "kinetics400", NULL, "accepted, names the dataset only"),
     INT("DATA.INPUT_SIZE", data.input_size, "224", 1, 4000, "pixels", "side of the square input"),
@@ -55,6 +55,10 @@ static const cf_config_key keys[] = {
            "frames of a training view: one of each segment, or neighbours"),
     CHOICE("DATA.SHORT_VIDEOS", data.short_videos, cf_short_videos, "loop", "loop|clamp",
            "frames beyond a short video's end: from its start again, or its last one"),
+    CHOICE(
+        "DATA.ON_ERROR", data.on_error, cf_on_error, "stop", "stop|skip",
+        "a video that cannot be read ends the run, or one of its class takes its place (training) "
+        "or it is left out (test)"),
 
     TEXT("MODEL.ARCH", model.arch, "ViT-B/32", ARCHITECTURES,
          "which CLIP; custom takes its sizes from the keys below"),

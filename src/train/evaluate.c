@@ -4,7 +4,8 @@
  * unrecorded; softmax over the classes; the sum of the probabilities over the views, in double, is
  * the video's score. A hit: no other class of the label's family scores higher, and of equals none
  * stands before it (Q20: top-5 is among min(5, K)). Families are the pack's; without any, all
- * classes are one. Videos without a label are scored and not counted. Drop path is off (Q26). */
+ * classes are one. Videos without a label are scored and not counted; those that cannot be read,
+ * with DATA.ON_ERROR skip, are counted apart. Drop path is off (Q26). */
 #include "train/run.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@ typedef struct {
     double *sum;    /* [batch, K] */
     float *score;   /* [batch, K] */
     cf_scores *all; /* NULL: not kept */
-    int64_t videos, top1, top5;
+    int64_t videos, top1, top5, missing;
 } pass;
 
 /* ---- one view -------------------------------------------------------------------------------- */
@@ -127,10 +128,12 @@ static cf_status run_batches(pass *p, cf_loader *l)
     CF_TRY(cf_loader_start(l, 0, 0));
     for (;;) {
         CF_TRY(cf_loader_next(&b, l));
-        if (!b) return CF_OK;
-        CF_TRY(run_batch(p, b));
-        done += b->n;
+        size_t missing = cf_loader_skipped(l);
+        p->missing += (int64_t)missing;
+        done += missing + (b ? b->n : 0);
+        if (b) CF_TRY(run_batch(p, b));
         if (o->testing) o->testing(o->user, done, cf_dataset_size(p->run->test));
+        if (!b) return CF_OK;
         if (o->stop && *o->stop)
             return CF_FAIL(CF_EINTERRUPTED, "stopped after %zu of %zu test videos", done,
                            cf_dataset_size(p->run->test));
@@ -163,7 +166,8 @@ cf_status cf_run_evaluate(cf_eval_record *out, cf_run *r, size_t clips, size_t c
                              .top1 = percent(p.top1, p.videos),
                              .top5 = percent(p.top5, p.videos),
                              .videos = p.videos,
-                             .views = (int)(clips * crops) };
+                             .views = (int)(clips * crops),
+                             .missing = p.missing };
 done:
     cf_tape_record(r->tape, before);
     cf_loader_free(loader);

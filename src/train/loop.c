@@ -142,7 +142,8 @@ static cf_status run_step(cf_run *r)
                               .lr = lr[0],
                               .grad_norm = norm,
                               .seconds = cf_seconds() - began,
-                              .data_seconds = cf_loader_waited_s(r->loader) };
+                              .data_seconds = cf_loader_waited_s(r->loader),
+                              .skipped = (int64_t)cf_loader_skipped(r->loader) };
     double videos = (double)r->accumulation * (double)r->config->train.batch_size;
     record.videos_per_second = record.seconds > 0 ? videos / record.seconds : 0;
     return report_step(r, &record);

@@ -39,6 +39,7 @@ cf_loader_options cf_config_loader(const cf_config *c, bool training, size_t n_c
         .seed = (uint64_t)c->seed,
         .workers = c->data.workers,
         .n_classes = n_classes,
+        .on_error = c->data.on_error,
     };
 }
 
@@ -57,16 +58,22 @@ static cf_status open_output(cf_run *r)
     return cf_path_join(&r->best_path, c->output, "best.safetensors");
 }
 
+static cf_status open_dataset(cf_dataset **out, const cf_config *c, const char *file)
+{
+    return c->data.on_error == CF_ON_ERROR_SKIP ? cf_dataset_open_partial(out, file, c->data.root)
+                                                : cf_dataset_open(out, file, c->data.root);
+}
+
 static cf_status open_data(cf_run *r)
 {
     const cf_config *c = r->config;
     if (!r->options.only_test) {
         if (!*c->data.train_file)
             return CF_FAIL(CF_EINVAL, "configuration: DATA.TRAIN_FILE is not set");
-        CF_TRY_CTX(cf_dataset_open(&r->train, c->data.train_file, c->data.root), "DATA.TRAIN_FILE");
+        CF_TRY_CTX(open_dataset(&r->train, c, c->data.train_file), "DATA.TRAIN_FILE");
     }
     if (*c->data.val_file)
-        CF_TRY_CTX(cf_dataset_open(&r->test, c->data.val_file, c->data.root), "DATA.VAL_FILE");
+        CF_TRY_CTX(open_dataset(&r->test, c, c->data.val_file), "DATA.VAL_FILE");
     else if (r->options.only_test)
         return CF_FAIL(CF_EINVAL,
                        "configuration: DATA.VAL_FILE is not set: there is nothing to test");
@@ -177,6 +184,8 @@ static cf_status tell_plan(cf_run *r)
         .trained = cf_params_numbers(params, true),
         .train_videos = r->train ? cf_dataset_size(r->train) : 0,
         .test_videos = r->test ? cf_dataset_size(r->test) : 0,
+        .train_source = r->train ? cf_dataset_source(r->train) : "",
+        .test_source = r->test ? cf_dataset_source(r->test) : "",
         .classes = r->classes.n,
         .micro_batches = r->micro_batches,
         .views = cf_run_views(r),

@@ -112,6 +112,16 @@ done:
 
 enum { LINE = 512, NUMBER = 32 };
 
+/* ,"NAME":COUNT where there is something to count. */
+static const char *count(char out[2 * NUMBER], const char *name, int64_t value)
+{
+    if (value == 0)
+        *out = 0;
+    else
+        snprintf(out, 2 * NUMBER, ",\"%s\":%" PRId64, name, value);
+    return out;
+}
+
 /* JSON has neither NaN nor infinity. */
 static const char *number(char out[NUMBER], double value, int digits)
 {
@@ -139,24 +149,26 @@ static cf_status append(cf_run_log *l, const char *line, int n)
 cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r)
 {
     char line[LINE], loss[NUMBER], lr[NUMBER], norm[NUMBER], s[NUMBER], data[NUMBER], rate[NUMBER];
+    char skipped[2 * NUMBER];
     int n = snprintf(line, sizeof line,
                      "{\"kind\":\"step\",\"epoch\":%d,\"step\":%" PRId64
                      ",\"loss\":%s,\"lr\":%s,\"grad_norm\":%s,\"seconds\":%s,\"data_seconds\":%s,"
-                     "\"videos_per_second\":%s}\n",
+                     "\"videos_per_second\":%s%s}\n",
                      r->epoch, r->step, number(loss, r->loss, 9), number(lr, r->lr, 9),
                      number(norm, r->grad_norm, 9), number(s, r->seconds, 6),
-                     number(data, r->data_seconds, 6), number(rate, r->videos_per_second, 6));
+                     number(data, r->data_seconds, 6), number(rate, r->videos_per_second, 6),
+                     count(skipped, "skipped", r->skipped));
     return append(l, line, n);
 }
 
 cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r)
 {
-    char line[LINE], top1[NUMBER], top5[NUMBER];
-    int n =
-        snprintf(line, sizeof line,
-                 "{\"kind\":\"eval\",\"epoch\":%d,\"top1\":%s,\"top5\":%s,\"videos\":%" PRId64
-                 ",\"views\":%d}\n",
-                 r->epoch, number(top1, r->top1, 9), number(top5, r->top5, 9), r->videos, r->views);
+    char line[LINE], top1[NUMBER], top5[NUMBER], missing[2 * NUMBER];
+    int n = snprintf(line, sizeof line,
+                     "{\"kind\":\"eval\",\"epoch\":%d,\"top1\":%s,\"top5\":%s,\"videos\":%" PRId64
+                     ",\"views\":%d%s}\n",
+                     r->epoch, number(top1, r->top1, 9), number(top5, r->top5, 9), r->videos,
+                     r->views, count(missing, "missing", r->missing));
     CF_TRY(append(l, line, n));
     l->evals++;
     return CF_OK;

@@ -1,8 +1,11 @@
 /* The scores of a test as HDF5: logits [n, views, K], scores [n, K] (sum of softmax over the
- * views), label [n], name [n], in the order of the dataset. */
+ * views), label [n], name [n], in the order of the dataset. A video that could not be read has
+ * NaN. */
 #include "train/run.h"
 
 #include "crossframe/h5.h"
+
+#include <math.h>
 
 cf_status cf_scores_new(cf_scores *out, size_t n, size_t views, size_t K)
 {
@@ -10,13 +13,16 @@ cf_status cf_scores_new(cf_scores *out, size_t n, size_t views, size_t K)
     size_t n_scores, n_logits;
     CF_TRY(cf_mul_size(&n_scores, n, K));
     CF_TRY(cf_mul_size(&n_logits, n_scores, views));
-    CF_TRY(cf_alloc_zero(&s.scores, n_scores, sizeof *s.scores));
-    cf_status status = cf_alloc_zero(&s.logits, n_logits, sizeof *s.logits);
-    if (status != CF_OK)
+    CF_TRY(cf_alloc(&s.scores, n_scores, sizeof *s.scores));
+    cf_status status = cf_alloc(&s.logits, n_logits, sizeof *s.logits);
+    if (status != CF_OK) {
         cf_scores_fini(&s);
-    else
-        *out = s;
-    return status;
+        return status;
+    }
+    for (size_t i = 0; i < n_scores; i++) s.scores[i] = NAN;
+    for (size_t i = 0; i < n_logits; i++) s.logits[i] = NAN;
+    *out = s;
+    return CF_OK;
 }
 
 void cf_scores_fini(cf_scores *s)
