@@ -23,7 +23,7 @@
 /* ---- FFmpeg's words -------------------------------------------------------------------------- */
 
 static _Thread_local char first_line[160];
-static _Thread_local bool demuxer_complains;
+static _Thread_local bool demuxer_complains, decoder_complains;
 
 static void keep_line(void *object, int level, const char *format, va_list arguments)
 {
@@ -31,6 +31,7 @@ static void keep_line(void *object, int level, const char *format, va_list argum
     const AVClass *class = object ? *(const AVClass **)object : NULL;
     if (class && class->get_category && class->get_category(object) == AV_CLASS_CATEGORY_DEMUXER)
         demuxer_complains = true;
+    if (class == avcodec_get_class()) decoder_complains = true;
     if (first_line[0]) return;
     const char *name = class && class->item_name ? class->item_name(object) : NULL;
     bool named = name && strcmp(name, "NULL") != 0; /* what parsers without a context say */
@@ -48,7 +49,10 @@ void media_log_forget(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, take_log);
     first_line[0] = 0;
+    decoder_complains = false;
 }
+
+bool media_decoder_complained(void) { return decoder_complains; }
 
 cf_status media_fail(int code, const char *format, ...)
 {
@@ -211,16 +215,68 @@ void media_input_close(media_input *in)
 
 /* ---- packets --------------------------------------------------------------------------------- */
 
-/* Matroska's demuxer tells in the log alone that the file is cut, GIF's not even there: a whole GIF
- * ends with the trailer that the demuxer stopped at. */
+/* `n` bytes at `at`, beside the demuxer's reading. */
+static bool peek(uint8_t *to, int n, const media_input *in, int64_t at)
+{
+    media_input other = *in;
+    other.at = at;
+    return at >= 0 && give_bytes(&other, to, n) == n;
+}
+
+static int64_t little32(const uint8_t *p)
+{
+    return (int64_t)((uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0]);
+}
+
+/* A list of frames that goes beyond the end of the file. Size 0: its writer was stopped before it
+ * knew. */
+static bool avi_is_cut(const media_input *in)
+{
+    uint8_t h[12];
+    for (int64_t at = 0; peek(h, 12, in, at);) {
+        int64_t size = little32(h + 4), end = at + 8 + size + size % 2;
+        bool list = memcmp(h, "LIST", 4) == 0;
+        if (list && memcmp(h + 8, "movi", 4) == 0 && end > in->size && size != UINT32_MAX)
+            return true;
+        at = memcmp(h, "RIFF", 4) == 0 ? at + 12 : end;
+    }
+    return false;
+}
+
+/* An EBML number of 1 to 8 bytes; -1: unknown, or none. */
+static int64_t ebml_size(int *length, const uint8_t *p)
+{
+    int n = 1;
+    while (n <= 8 && !(p[0] >> (8 - n))) n++;
+    *length = n;
+    int64_t v = n <= 8 ? p[0] & (0xff >> n) : 0, ones = n <= 8 ? 0xff >> n : 0;
+    for (int i = 1; i < n && i < 8; i++) v = v << 8 | p[i], ones = ones << 8 | 0xff;
+    return n > 8 || v == ones ? -1 : v;
+}
+
+/* The segment behind the head goes beyond the end of the file. */
+static bool matroska_is_cut(const media_input *in)
+{
+    uint8_t h[12];
+    int length;
+    if (!peek(h, 12, in, 0)) return true;
+    int64_t at = 4 + ebml_size(&length, h + 4) + length;
+    if (!peek(h, 12, in, at) || memcmp(h, "\x18\x53\x80\x67", 4) != 0) return false;
+    int64_t size = ebml_size(&length, h + 4);
+    return size >= 0 && size > in->size - at - 4 - length;
+}
+
+/* Cut between two pictures, of which the demuxers say nothing, or only in the log. A whole GIF ends
+ * with the trailer that the demuxer stopped at. */
 static bool is_cut(const media_input *in)
 {
+    uint8_t byte;
+    const char *name = in->format->iformat->name;
     if (demuxer_complains) return true;
-    if (strcmp(in->format->iformat->name, "gif") != 0) return false;
-    media_input last = *in;
-    uint8_t byte = 0;
-    last.at = avio_tell(in->io) - 1;
-    return give_bytes(&last, &byte, 1) != 1 || byte != ';';
+    if (strcmp(name, "avi") == 0) return avi_is_cut(in);
+    if (strncmp(name, "matroska", 8) == 0) return matroska_is_cut(in);
+    if (strcmp(name, "gif") == 0) return !peek(&byte, 1, in, avio_tell(in->io) - 1) || byte != ';';
+    return false;
 }
 
 int media_input_next(media_input *in, AVPacket *packet)

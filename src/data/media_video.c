@@ -41,6 +41,10 @@ static cf_status broken(const video *v, int code)
 
 /* ---- decoding -------------------------------------------------------------------------------- */
 
+/* FFV1's decoder puts the picture before in place of what its checksums find damaged, and says so
+ * nowhere but in the log, which is this thread's as long as it decodes alone. */
+static bool tells_in_log(const video *v) { return v->in.codec->id == AV_CODEC_ID_FFV1; }
+
 static cf_status open_decoder(video *v)
 {
     avcodec_free_context(&v->decoder);
@@ -48,7 +52,7 @@ static cf_status open_decoder(video *v)
     if (!c) return CF_FAIL(CF_ENOMEM, "%s: FFmpeg: no memory", v->in.path);
     int code = avcodec_parameters_to_context(c, v->in.stream->codecpar);
     c->pkt_timebase = v->in.stream->time_base;
-    c->thread_count = v->media->threads;
+    c->thread_count = tells_in_log(v) ? 1 : v->media->threads;
     c->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
     c->flags |= AV_CODEC_FLAG_UNALIGNED; /* else a crop at the left is moved to an even address */
     c->max_pixels = MOST_PIXELS;
@@ -82,7 +86,8 @@ static cf_status next_frame(video *v, bool *got)
         CF_TRY(feed(v));
     }
     const AVFrame *f = v->frame;
-    if (f->decode_error_flags || (f->flags & AV_FRAME_FLAG_CORRUPT))
+    if (f->decode_error_flags || (f->flags & AV_FRAME_FLAG_CORRUPT) ||
+        (tells_in_log(v) && media_decoder_complained()))
         return broken(v, AVERROR_INVALIDDATA);
     if (f->width < 1 || f->height < 1 || f->width > MOST_SIDE || f->height > MOST_SIDE ||
         (int64_t)f->width * f->height > MOST_PIXELS)

@@ -31,6 +31,8 @@ int media_matrix_orientation(const int32_t matrix[9]);
 /* FFmpeg's lines are kept, not printed: the first error line of this thread since the last forget
  * stands in media_fail's message behind the reason that `code` has. */
 void media_log_forget(void);
+/* A decoder has written an error in this thread since. */
+bool media_decoder_complained(void);
 cf_status media_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
