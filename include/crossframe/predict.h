@@ -34,7 +34,7 @@ cf_status cf_labels_from_json(cf_labels *out, const char *json);
 /* ---- predictor ------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *checkpoint; /* weights: anything that cf_weights_open_model takes */
+    const char *checkpoint; /* weights: a path, or the name of published ones */
     const char *vocabulary; /* NULL: looked for beside the checkpoint, then in the cache */
     const char *cache;      /* folder of downloaded files; NULL: none */
     size_t frames;          /* T; 0: as the weights or their run say, else 8 */

@@ -181,6 +181,14 @@ cf_status cf_model_open_weights(cf_weights **out, const cf_config *c, const char
 cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *weights,
                           size_t vocabulary);
 
+/* The file of published weights ("ViT-B/32": "ViT-B-32.pt", "k400_16_8": ...); NULL: no such
+ * name. */
+const char *cf_published_file(const char *name);
+/* The path itself or, where nothing is called so and it is the name of published weights, their
+ * file in the folder `cache` (NULL: none). Fresh path in *out (cf_free). CF_ENOTFOUND: it is not
+ * there, with the command that gets it. */
+cf_status cf_weights_locate(char **out, const char *path_or_name, const char *cache);
+
 /* Where the byte-pair vocabulary is: the first of bpe_simple_vocab_16e6.txt.gz, merges.txt,
  * tokenizer.json and vocab.json beside the weights, beside each of the data in turn, in the folder
  * `cache`. A path is a file or a folder; NULL and "" are passed over. Fresh path in *out (cf_free),
@@ -227,10 +235,13 @@ typedef struct {
         stop_after; /* optimiser steps of the run after which to stop in the same way; 0: never */
     bool only_test; /* no training data is opened, cf_run_train refuses */
     const char *scores; /* file for the scores of cf_run_test; NULL: none */
+    const char *cache;  /* folder of downloaded weights and vocabulary; NULL: none */
 } cf_run_options;
 
 typedef struct cf_run cf_run;
-/* Opens and checks everything a run needs: data, classes, vocabulary, weights, OUTPUT. *c is
+/* Opens and checks everything a run needs: data, classes, vocabulary, weights, OUTPUT. Where no
+ * weights are named, a published MODEL.ARCH starts from its CLIP in `cache`, and custom, or
+ * MODEL.PRETRAINED scratch, from random values. *c is
  * borrowed until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
 cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
 /* Trains, tests after each epoch, keeps OUTPUT/last and best.safetensors; ends, when TEST.NUM_CLIP

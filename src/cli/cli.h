@@ -58,6 +58,10 @@ int cli_misused(const char *command, const char *format, ...) __attribute__((for
 /* The word nearest to `word`, NULL if none is near enough to be meant. */
 const char *cli_nearest(const char *word, const char *const *words, size_t n);
 
+/* Where scripts/get-weights puts what it downloads: crossframe in XDG_CACHE_HOME or ~/.cache; NULL
+ * when neither is set. */
+const char *cli_cache(void);
+
 /* ---- commands -------------------------------------------------------------------------------- */
 
 /* One cmd_NAME.c each. main.c finds out at link time which of them are there. */

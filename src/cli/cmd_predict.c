@@ -234,6 +234,7 @@ static int predict(const call *c, const cli_args *args)
     name_list names = { .args = args };
     cf_predictor_options o = { .checkpoint = c->checkpoint,
                                .vocabulary = c->bpe,
+                               .cache = cli_cache(),
                                .frames = (size_t)c->frames };
     if (!c->checkpoint) return cli_misused("predict", "--checkpoint FILE is missing");
     if (!parse_views(&o.clips, &o.crops, c->views))
@@ -258,8 +259,8 @@ int cmd_predict(int argc, char **argv)
 {
     call c = { .top = 5 };
     const cli_option options[] = {
-        { "checkpoint", 0, CLI_TEXT, &c.checkpoint, "FILE", "weights of X-CLIP, or of a CLIP", 0,
-          0 },
+        { "checkpoint", 0, CLI_TEXT, &c.checkpoint, "FILE",
+          "weights of X-CLIP or of a CLIP: a path, or a published name", 0, 0 },
         { "labels", 0, CLI_TEXT, &c.labels, "LABELS",
           "\"a,b,c\", or a file: CSV `id,name`, or one a line", 0, 0 },
         { "top", 0, CLI_INT, &c.top, "K", "how many labels of each answer (5)", 1, 1e9 },

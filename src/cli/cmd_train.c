@@ -71,7 +71,7 @@ int cmd_train(int argc, char **argv)
         { "output", 0, CLI_TEXT, &o.output, "DIR", "OUTPUT: log, configuration, checkpoints", 0,
           0 },
         { "pretrained", 0, CLI_TEXT, &o.pretrained, "FILE",
-          "MODEL.PRETRAINED: weights to start from", 0, 0 },
+          "MODEL.PRETRAINED: weights to start from, a published name, or scratch", 0, 0 },
         { "resume", 0, CLI_TEXT, &o.resume, "FILE", "MODEL.RESUME: checkpoint to go on from", 0,
           0 },
         { "batch-size", 0, CLI_INT, &o.batch_size, "N", "TRAIN.BATCH_SIZE: videos of a micro-batch",

@@ -44,6 +44,18 @@ const char *cli_nearest(const char *word, const char *const *words, size_t n)
     return nearest;
 }
 
+const char *cli_cache(void)
+{
+    static char path[4096];
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = 0;
+    if (base && base[0] == '/') /* the specification: a relative one is to be ignored */
+        n = snprintf(path, sizeof path, "%s/crossframe", base);
+    else if (home && *home)
+        n = snprintf(path, sizeof path, "%s/.cache/crossframe", home);
+    return n > 0 && (size_t)n < sizeof path ? path : NULL;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 /* "-c, --config FILE" */

@@ -172,6 +172,7 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
                              .stepped = stepped,
                              .testing = testing,
                              .tested = tested,
+                             .cache = cli_cache(),
                              .stop = &stop_asked };
 }
 

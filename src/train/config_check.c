@@ -47,7 +47,8 @@ static cf_status check_sizes(const cf_config *c)
         { "MODEL.TEXT_LAYERS", offsetof(cf_config, model.text_layers), 1 },
     };
     bool custom = strcmp(c->model.arch, "custom") == 0;
-    bool weights = *c->model.pretrained || *c->model.resume || c->train.auto_resume;
+    bool start = *c->model.pretrained && strcmp(c->model.pretrained, "scratch") != 0;
+    bool weights = start || *c->model.resume || c->train.auto_resume;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int value = *(const int *)((const char *)c + sizes[i].offset);
         if (!custom && value != 0)

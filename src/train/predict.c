@@ -114,7 +114,7 @@ static cf_status open_vocabulary(cf_predictor *p, const cf_predictor_options *o)
 
 static cf_status open_all(cf_predictor *p, const cf_predictor_options *o)
 {
-    CF_TRY(cf_strdup(&p->path, o->checkpoint));
+    CF_TRY(cf_weights_locate(&p->path, o->checkpoint, o->cache));
     CF_TRY(cf_weights_open_model(&p->weights, p->path));
     CF_TRY(read_config(p));
     CF_TRY(open_vocabulary(p, o));

@@ -82,19 +82,35 @@ static cf_status open_data(cf_run *r)
     return cf_run_read_classes(r);
 }
 
+/* Without weights a published architecture is CLIP's, as in the published program; random values
+ * have to be asked for. */
+static cf_status choose_start(cf_run *r)
+{
+    const cf_config *c = r->config;
+    const char *name = *c->model.pretrained ? c->model.pretrained : c->model.arch;
+    if (strcmp(name, "scratch") == 0 || strcmp(name, "custom") == 0)
+        return cf_strdup(&r->weights, "");
+    cf_status status = cf_weights_locate(&r->weights, name, r->options.cache);
+    if (*c->model.pretrained) return status;
+    if (status != CF_OK)
+        return cf_fail_context(status, "MODEL.PRETRAINED is not set (scratch starts from random "
+                                       "values)"),
+               status;
+    cf_log(CF_LOG_INFO, "MODEL.PRETRAINED is not set: starts from %s", r->weights);
+    return CF_OK;
+}
+
 /* r->weights: OUTPUT's last with AUTO_RESUME, else MODEL.RESUME, else MODEL.PRETRAINED. */
 static cf_status choose_weights(cf_run *r)
 {
     const cf_config *c = r->config;
-    const char *path = *c->model.resume ? c->model.resume : c->model.pretrained;
-    r->resuming = *c->model.resume != 0;
-    if (c->train.auto_resume && r->last_path && cf_file_exists(r->last_path)) {
-        path = r->last_path;
-        r->resuming = true;
-    }
-    if (r->resuming && *c->model.pretrained)
+    const char *path = c->model.resume;
+    if (c->train.auto_resume && r->last_path && cf_file_exists(r->last_path)) path = r->last_path;
+    r->resuming = *path != 0;
+    if (!r->resuming) return choose_start(r);
+    if (*c->model.pretrained)
         cf_log(CF_LOG_INFO, "MODEL.PRETRAINED is not read: %s has all weights", path);
-    return cf_strdup(&r->weights, path);
+    return cf_weights_locate(&r->weights, path, r->options.cache);
 }
 
 static cf_status open_model(cf_run *r, cf_weights *file)

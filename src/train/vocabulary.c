@@ -65,10 +65,12 @@ cf_status cf_vocabulary_find(char **out, const char *weights, const char *const 
     for (size_t i = 0; i < n_data; i++) CF_TRY(look_beside(&found, &p, data[i]));
     if (cache && *cache && cf_is_folder(cache)) CF_TRY(look_beside(&found, &p, cache));
     if (!found)
-        return CF_FAIL(CF_ENOTFOUND,
-                       "no vocabulary: neither bpe_simple_vocab_16e6.txt.gz nor merges.txt, "
-                       "tokenizer.json or vocab.json lies beside the weights or the data%s%s%s",
-                       p.length ? " (" : "", p.text, p.length ? ")" : "");
+        return CF_FAIL(
+            CF_ENOTFOUND,
+            "no vocabulary: neither bpe_simple_vocab_16e6.txt.gz nor merges.txt, "
+            "tokenizer.json or vocab.json lies beside the weights or the data%s%s%s; get it: "
+            "scripts/get-weights bpe",
+            p.length ? " (" : "", p.text, p.length ? ")" : "");
     *out = found;
     return CF_OK;
 }
@@ -80,6 +82,7 @@ cf_status cf_run_open_tokenizer(cf_run *r)
     if (*c->model.bpe)
         CF_TRY(cf_strdup(&r->vocabulary, c->model.bpe));
     else
-        CF_TRY_CTX(cf_vocabulary_find(&r->vocabulary, r->weights, data, 3, NULL), "set MODEL.BPE");
+        CF_TRY_CTX(cf_vocabulary_find(&r->vocabulary, r->weights, data, 3, r->options.cache),
+                   "set MODEL.BPE");
     return cf_tokenizer_open(&r->tokenizer, r->vocabulary);
 }

@@ -417,6 +417,46 @@ static void a_clip_is_clip_mean(void **state)
     cf_free(row);
 }
 
+/* A published name is looked up in the cache, and the vocabulary too. */
+static void a_name_in_the_cache(void **state)
+{
+    (void)state;
+    micro_need_program();
+    char *cache = test_path(folder, "cache/crossframe"), *merges = test_path(folder, "merges.txt");
+    char *to = test_path(cache, "few_ucf_2.pth"), *row;
+    char *vocabulary = test_path(cache, "merges.txt"), *away = test_path(folder, "away");
+    char *home = test_path(folder, "cache"), *before = getenv("XDG_CACHE_HOME");
+    assert_ok(cf_format(&row, "%s#0", pack));
+    if (before) assert_ok(cf_strdup(&before, before));
+    setenv("XDG_CACHE_HOME", home, 1);
+    const char *const argv[] = { "predict", row, "--checkpoint", "few_ucf_2", NULL };
+    run("/dev/null", argv);
+    assert_exit(1, "get it: scripts/get-weights few_ucf_2");
+    assert_ok(cf_make_folders(cache));
+    assert_int_equal(link(checkpoint, to), 0);
+    run("/dev/null", argv);
+    assert_exit(0, "");
+    assert_int_equal(rename(merges, away), 0);
+    run("/dev/null", argv);
+    assert_exit(1, "get it: scripts/get-weights bpe");
+    assert_int_equal(rename(away, vocabulary), 0);
+    run("/dev/null", argv);
+    assert_exit(0, "");
+    assert_int_equal(rename(vocabulary, merges), 0);
+    if (before)
+        setenv("XDG_CACHE_HOME", before, 1);
+    else
+        unsetenv("XDG_CACHE_HOME");
+    cf_free(before);
+    cf_free(cache);
+    cf_free(merges);
+    cf_free(to);
+    cf_free(row);
+    cf_free(vocabulary);
+    cf_free(away);
+    cf_free(home);
+}
+
 /* ---- from inside ----------------------------------------------------------------------------- */
 
 static cf_status count_down(void *user, const char **out)
@@ -494,6 +534,7 @@ int main(void)
                                         TEST(bad_inputs),
                                         TEST(refusals),
                                         TEST(a_clip_is_clip_mean),
+                                        TEST(a_name_in_the_cache),
                                         TEST(memory_of_inference),
                                         TEST(memory_failures_are_clean) };
     return cmocka_run_group_tests(tests, setup, teardown) != 0;
