@@ -306,6 +306,7 @@ typedef struct {
     const int32_t *class_id; /* [n_columns] */
     size_t n_columns;
     const int64_t *index; /* [n] positions in the dataset, of the videos that are shown */
+    const int64_t *place; /* [n] of those whose place they take; the same, but for replaced ones */
     const int32_t *label; /* [n] class ids */
     size_t n, views, T, size;
 } cf_batch;

@@ -136,28 +136,31 @@ static void add_labels(char out[WORDS], const sheet *s, const cf_batch *b, size_
 }
 
 typedef struct {
+    cf_video_reader *reader;
     int64_t *frame, *partner; /* [T], [batch] */
     uint32_t epoch;
 } drawn;
 
 /* Batch number k; its first n clips. */
-static void put_batch(sheet *s, const cf_batch *b, size_t k, size_t n, const drawn *again)
+static cf_status put_batch(sheet *s, const cf_batch *b, size_t k, size_t n, const drawn *again)
 {
     cf_mix m;
+    int64_t frames;
     bool mixed = cf_mix_batch(&m, again->partner, b->n, s->options, again->epoch, k);
     for (size_t i = 0; i < n; i++) {
         char what[WORDS] = "", which[WORDS] = "";
         size_t video = (size_t)b->index[i];
-        size_t frames = (size_t)cf_dataset_video(s->dataset, video).source_frames;
+        CF_TRY(cf_video_reader_open(&frames, again->reader, video));
         add_labels(what, s, b, i);
         add(which, "%s  ", cf_dataset_name(s->dataset, video));
-        add_frames(which, s, frames, again->epoch, 0, video, again->frame);
+        add_frames(which, s, (size_t)frames, again->epoch, 0, (size_t)b->place[i], again->frame);
         size_t partner = mixed ? (size_t)again->partner[i] : i;
         if (partner != i)
             add(which, "  %s %.1f %% %s", m.cutmix ? "cutmix" : "mixup", 100 * (1 - m.lambda),
                 cf_dataset_name(s->dataset, (size_t)b->index[partner]));
         put_clip(s, b->video + i * b->T * 3 * b->size * b->size, what, which);
     }
+    return CF_OK;
 }
 
 cf_status cf_browse_clips(const char *path, const cf_dataset *d, const cf_loader_options *o,
@@ -171,6 +174,7 @@ cf_status cf_browse_clips(const char *path, const cf_dataset *d, const cf_loader
     CF_GO(cf_loader_new(&l, d, o));
     size_t most = cf_loader_batches(l) * o->batch;
     if (n > most) n = most;
+    CF_GO(cf_video_reader_new(&again.reader, d));
     CF_GO(cf_alloc(&again.frame, o->T, sizeof *again.frame));
     CF_GO(cf_alloc(&again.partner, o->batch, sizeof *again.partner));
     CF_GO(sheet_open(&s, n));
@@ -184,10 +188,11 @@ cf_status cf_browse_clips(const char *path, const cf_dataset *d, const cf_loader
         const cf_batch *b;
         size_t left = n - k * o->batch;
         CF_GO(cf_loader_next(&b, l));
-        put_batch(&s, b, k, b->n < left ? b->n : left, &again);
+        CF_GO(put_batch(&s, b, k, b->n < left ? b->n : left, &again));
     }
     CF_GO(cf_png_write(path, s.page.pixels, s.page.height, s.page.width));
 done:
+    cf_video_reader_free(again.reader);
     cf_free(again.frame);
     cf_free(again.partner);
     cf_loader_free(l);
@@ -197,7 +202,31 @@ done:
 
 /* ---- views ----------------------------------------------------------------------------------- */
 
-static const char *crop_name(const sheet *s, const cf_pack_video *v, size_t crop)
+typedef struct {
+    int64_t n_frames;
+    size_t height, width;
+} extent;
+
+static cf_status take_size(void *user, int64_t frame, const cf_picture *p)
+{
+    extent *e = user;
+    (void)frame;
+    e->height = p->height;
+    e->width = p->width;
+    return CF_OK;
+}
+
+static cf_status read_extent(extent *e, const cf_dataset *d, size_t video)
+{
+    cf_video_reader *r;
+    CF_TRY(cf_video_reader_new(&r, d));
+    cf_status status = cf_video_reader_open(&e->n_frames, r, video);
+    if (status == CF_OK) status = cf_video_reader_read(r, &(int64_t){ 0 }, 1, take_size, e);
+    cf_video_reader_free(r);
+    return status;
+}
+
+static const char *crop_name(const sheet *s, const extent *v, size_t crop)
 {
     static const char *const names[2][3] = { { "left", "right", "middle" },
                                              { "top", "bottom", "middle" } };
@@ -213,18 +242,20 @@ cf_status cf_browse_views(const char *path, const cf_dataset *d, const cf_loader
     const cf_batch *b;
     cf_loader_options one = *o;
     sheet s = { .options = &one, .dataset = d, .class_name = class_name, .y = GAP };
-    cf_pack_video v = cf_dataset_video(d, video);
-    int32_t label = cf_dataset_label(d, video);
+    extent v;
     CF_ASSERT(!o->training && video < cf_dataset_size(d));
+    int32_t label = cf_dataset_label(d, video);
+    CF_TRY_CTX(read_extent(&v, d, video), "video %s", cf_dataset_name(d, video));
     one.batch = 1;
+    one.on_error = CF_ON_ERROR_STOP;
     CF_GO(cf_loader_new(&l, d, &one));
     CF_GO(cf_alloc(&index, o->T, sizeof *index));
     CF_GO(cf_loader_start(l, 0, video));
     CF_GO(cf_loader_next(&b, l));
     CF_GO(sheet_open(&s, b->views));
     char head[WORDS] = "";
-    add(head, "%s (%d x %d): %s, %zu views, %zu frames of %zu x %zu", v.name, (int)v.width,
-        (int)v.height, label < 0 ? "no label" : class_name[label], b->views, o->T, b->size,
+    add(head, "%s (%zu x %zu): %s, %zu views, %zu frames of %zu x %zu", cf_dataset_name(d, video),
+        v.width, v.height, label < 0 ? "no label" : class_name[label], b->views, o->T, b->size,
         b->size);
     put_text(&s, ink, head);
     s.y += GAP / 2;
@@ -233,7 +264,7 @@ cf_status cf_browse_views(const char *path, const cf_dataset *d, const cf_loader
         size_t clip = view % o->clips;
         add(what, "clip %zu of %zu, %s crop", clip + 1, o->clips,
             crop_name(&s, &v, view / o->clips));
-        add_frames(which, &s, (size_t)v.source_frames, 0, clip, video, index);
+        add_frames(which, &s, (size_t)v.n_frames, 0, clip, video, index);
         put_clip(&s, b->video + view * b->T * 3 * b->size * b->size, what, which);
     }
     CF_GO(cf_png_write(path, s.page.pixels, s.page.height, s.page.width));

@@ -33,7 +33,7 @@ typedef struct {
 typedef struct {
     cf_batch batch; /* what the caller sees; the arrays below are what it points to */
     float *video, *target;
-    int64_t *index;
+    int64_t *index, *place;
     int32_t *label, *column;
     size_t n_done, failed; /* failed: first video that failed */
     bool ready;            /* the caller may have it */
@@ -91,7 +91,7 @@ static void begin_slot(cf_loader *l, slot *s, size_t k)
     size_t n_columns = cf_order_classes(&class_id, &l->order, positions[0]);
     for (size_t b = 0; b < n; b++) {
         int32_t label = cf_dataset_label(l->dataset, (size_t)positions[b]);
-        s->index[b] = positions[b];
+        s->index[b] = s->place[b] = positions[b];
         s->label[b] = label;
         s->column[b] = label < 0 ? -1 : l->order.column[label];
     }
@@ -100,6 +100,7 @@ static void begin_slot(cf_loader *l, slot *s, size_t k)
                            .class_id = class_id,
                            .n_columns = n_columns,
                            .index = s->index,
+                           .place = s->place,
                            .label = s->label,
                            .n = n,
                            .views = l->views,
@@ -136,7 +137,7 @@ static void close_gaps(slot *s, size_t sample_floats)
         if (n < i)
             memcpy(s->video + n * sample_floats, s->video + i * sample_floats,
                    sample_floats * sizeof *s->video);
-        s->index[n] = s->index[i];
+        s->index[n] = s->place[n] = s->index[i];
         s->label[n++] = s->label[i];
     }
     s->batch.n = n;
@@ -175,7 +176,7 @@ static cf_status add_note(cf_loader *l, slot *s, size_t item, size_t order, int6
 static cf_status read_other(worker *w, slot *s, size_t item, float *out)
 {
     cf_loader *l = w->loader;
-    int64_t video = s->index[item];
+    int64_t video = s->place[item];
     size_t start = l->class_start[s->label[item]], end = l->class_start[s->label[item] + 1], n = 0;
     cf_rng rng = cf_rng_make(l->options.seed, CF_RNG_REPLACE, l->epoch, (uint64_t)video);
     for (size_t i = start; i < end; i++)
@@ -218,10 +219,9 @@ static void *run_worker(void *argument)
     pthread_mutex_lock(&l->lock);
     while ((s = take_item(&k, &item, l))) {
         pthread_mutex_unlock(&l->lock);
-        int64_t asked = s->index[item];
         cf_status status = read_item(w, s, item);
         pthread_mutex_lock(&l->lock);
-        s->n_skipped += s->index[item] != asked;
+        s->n_skipped += s->index[item] != s->place[item];
         if (status != CF_OK && item < s->failed) {
             s->failed = item;
             s->status = status;
@@ -295,6 +295,7 @@ static cf_status make_slots(cf_loader *l)
         CF_TRY(cf_alloc(&s->video, floats, sizeof *s->video));
         if (o->training) CF_TRY(cf_alloc(&s->target, targets, sizeof *s->target));
         CF_TRY(cf_alloc(&s->index, o->batch, sizeof *s->index));
+        CF_TRY(cf_alloc(&s->place, o->batch, sizeof *s->place));
         CF_TRY(cf_alloc(&s->label, o->batch, sizeof *s->label));
         CF_TRY(cf_alloc(&s->column, o->batch, sizeof *s->column));
     }
@@ -403,6 +404,7 @@ void cf_loader_free(cf_loader *l)
         cf_free(s->video);
         cf_free(s->target);
         cf_free(s->index);
+        cf_free(s->place);
         cf_free(s->label);
         cf_free(s->column);
         forget_notes(s);

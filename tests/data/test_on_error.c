@@ -93,6 +93,7 @@ static void bad_videos_are_replaced(void **state)
                 (workers == 1 ? expected[epoch] : got)[k] = fingerprint(b);
                 for (size_t i = 0; i < b->n; i++, at++) {
                     size_t asked = (size_t)place[at], shown = (size_t)b->index[i];
+                    assert_int_equal(b->place[i], asked);
                     assert_false(bad[shown]);
                     assert_int_equal(b->label[i], cf_dataset_label(d, asked));
                     assert_int_equal(b->label[i], cf_dataset_label(d, shown));
