@@ -188,22 +188,10 @@ static cf_status close_all(cf_h5 *f)
 
 static cf_status sync_and_rename(const cf_h5 *f)
 {
-    char *folder; /* before the rename: after it nothing may fail */
-    CF_TRY(cf_path_folder(&folder, f->path));
-    cf_status status = CF_OK;
+    if (!f->in_place) return cf_file_replace(f->path, f->temporary);
     if (fsync(f->sink.fd) != 0)
-        CF_GO(CF_FAIL(CF_EIO, "cannot sync %s: %s", f->temporary, strerror(errno)));
-    if (!f->in_place && rename(f->temporary, f->path) != 0)
-        CF_GO(
-            CF_FAIL(CF_EIO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(errno)));
-    int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-    if (fd >= 0) {
-        fsync(fd); /* the file is whole either way; some file systems cannot sync a folder */
-        close(fd);
-    }
-done:
-    cf_free(folder);
-    return status;
+        return CF_FAIL(CF_EIO, "cannot sync %s: %s", f->path, strerror(errno));
+    return CF_OK;
 }
 
 cf_status cf_h5_commit(cf_h5 *f)
