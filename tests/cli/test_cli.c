@@ -260,6 +260,47 @@ static void inspect_tells_of_a_configuration(void **state)
     test_folder_remove(folder);
 }
 
+static void browse_draws_clips_and_views(void **state)
+{
+    (void)state;
+    char *folder = new_folder();
+    char *pack = test_path(folder, "x.h5"), *config = test_path(folder, "x.yaml"), *text;
+    char *sheet = test_path(folder, "x.png"), *bytes;
+    static const char *const classes[] = { "walking", "running" };
+    static const uint8_t pixels[3 * 60 * 80 * 3];
+    cf_pack_writer *w;
+    size_t n;
+    const cf_pack_options options = { .encoding = CF_ENCODING_RAW,
+                                      .class_name = classes,
+                                      .n_classes = 2 };
+    assert_ok(cf_pack_writer_new(&w, pack, &options));
+    assert_ok(cf_pack_writer_add(w, "a/b.mp4", 0, 25, pixels, 3, 60, 80));
+    assert_ok(cf_pack_writer_add(w, "c", 1, 25, pixels, 2, 80, 60));
+    assert_ok(cf_pack_writer_commit(w));
+    assert_ok(cf_format(&text,
+                        "DATA: {TRAIN_FILE: %s, VAL_FILE: %s, LABEL_LIST: '', NUM_CLASSES: 2}\n"
+                        "TRAIN: {BATCH_SIZE: 2}\nTEST: {NUM_CLIP: 4, NUM_CROP: 3}\n",
+                        pack, pack));
+    assert_ok(cf_file_write(config, text, strlen(text)));
+    cf_free(text);
+    assert_prints(RUN("browse", "-c", config, "--out", sheet, "--clips", "2", "--epoch", "1"),
+                  sheet);
+    assert_prints(RUN("browse", "-c", config, "--out", sheet, "--views", "b.mp4"), sheet);
+    assert_ok(cf_file_read(&bytes, &n, sheet));
+    assert_memory_equal(bytes, "\211PNG", 4);
+    cf_free(bytes);
+    assert_complains(RUN("browse", "-c", config, "--out", sheet, "--views", "d"), 1, "no video d");
+    assert_complains(RUN("browse", "-c", config), 1, "--out FILE.png");
+    assert_complains(RUN("browse", "--out", sheet), 2, "-c CONFIG");
+    assert_complains(
+        RUN("browse", "-c", config, "--out", sheet, "--opts", "DATA.VAL_FILE=''", "--views", "0"),
+        1, "DATA.VAL_FILE");
+    cf_free(pack);
+    cf_free(config);
+    cf_free(sheet);
+    test_folder_remove(folder);
+}
+
 static void a_closed_output_is_a_failure(void **state)
 {
     (void)state;
@@ -273,4 +314,5 @@ static void a_closed_output_is_a_failure(void **state)
 
 TESTS(TEST(help_and_version), TEST(each_listed_command_helps), TEST(wrong_calls_exit_2),
       TEST(failures_exit_1), TEST(inspect_tells_of_a_checkpoint), TEST(inspect_tells_of_a_dataset),
-      TEST(inspect_tells_of_a_configuration), TEST(a_closed_output_is_a_failure))
+      TEST(inspect_tells_of_a_configuration), TEST(browse_draws_clips_and_views),
+      TEST(a_closed_output_is_a_failure))

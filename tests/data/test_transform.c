@@ -242,6 +242,12 @@ static void normalization_bits(void **state)
         cf_denormalize(again, out, 1);
         assert_memory_equal(again, v, 3);
     }
+    uint8_t all[3 * 256], again[3 * 256];
+    float out[3 * 256];
+    for (int i = 0; i < 3 * 256; i++) all[i] = (uint8_t)i;
+    cf_normalize(out, all, 256);
+    cf_denormalize(again, out, 256);
+    assert_memory_equal(again, all, sizeof all);
 }
 
 /* The training chain of 4.1 step by step on whole pictures, from the plan's decisions. */
