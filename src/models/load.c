@@ -233,6 +233,8 @@ cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weight
 {
     const cf_xclip_config *config = cf_xclip_config_get(m);
     bool clip = cf_xclip_file_is_clip(f) && cf_weights_find(f, "visual.conv1.weight");
+    if (cf_weights_origin(f) == CF_LAYOUT_VIFI && !cf_weights_find(f, "token_embedding.weight"))
+        return lacks(f, "", true);
     if (config->video == CF_ENCODER_MEAN && has_messages(f))
         return CF_FAIL(CF_EFORMAT,
                        "%s: an X-CLIP whose frames exchange messages cannot start a model without "
