@@ -1,9 +1,9 @@
 /* crossframe inspect FILE: what is in a checkpoint, a packed dataset or a configuration.
  *
  * The kind of file is decided by its content, never by its name. A checkpoint is summed up by part
- * of the model (spec/weight-names.md 2), a dataset by its tables, a configuration is shown as it
+ * of the model (inspect_checkpoint.c), a dataset by its tables, a configuration is shown as it
  * resolves, each value with the place it came from, and then checked. */
-#include "cli.h"
+#include "inspect.h"
 
 #include "crossframe/data.h"
 #include "crossframe/weights.h"
@@ -17,180 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-typedef struct {
-    const char *path;
-    bool tensors;
-    const char *metadata; /* --metadata KEY */
-} request;
-
-/* ---- checkpoint ------------------------------------------------------------------------------ */
-
-typedef enum { TEXT, VISUAL, MESSAGE, MIT, PROMPTS, OTHER, OPTIMIZER, N_PARTS } part;
-static const char *const part_names[N_PARTS] = { "text",    "visual", "message",        "mit",
-                                                 "prompts", "other",  "optimiser state" };
-
-static bool starts(const char *name, const char *prefix)
-{
-    return strncmp(name, prefix, strlen(prefix)) == 0;
-}
-
-static part part_of(const char *name)
-{
-    static const char *const text[] = { "token_embedding.", "positional_embedding", "transformer.",
-                                        "ln_final.",        "text_projection",      "logit_scale" };
-    if (starts(name, "optimizer.")) return OPTIMIZER;
-    if (starts(name, "visual.")) return strstr(name, ".message_") ? MESSAGE : VISUAL;
-    if (starts(name, "mit.")) return MIT;
-    if (starts(name, "prompts_")) return PROMPTS;
-    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
-        if (starts(name, text[i])) return TEXT;
-    }
-    return OTHER;
-}
-
-/* spec/weight-names.md 1, in its order. */
-static const char *layout_of(const cf_weights *f)
-{
-    static const char *const keys[][2] = {
-        { "visual.transformer.resblocks.0.message_fc.weight", "native X-CLIP" },
-        { "vision_model.encoder.layers.0.message_fc.weight", "Hugging Face XCLIPModel" },
-        { "vision_model.pre_layrnorm.weight", "Hugging Face CLIPModel" },
-        { "visual.conv1.weight", "OpenAI CLIP" },
-        { "image_encoder.conv1.weight", "ViFi-CLIP" },
-        { "visual.layer1.0.conv1.weight", "CLIP with a ResNet, which is not supported" },
-    };
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (cf_weights_find(f, keys[i][0])) return keys[i][1];
-    }
-    return "none that is known here";
-}
-
-static void print_parts(const cf_weights *f)
-{
-    size_t tensors[N_PARTS] = { 0 }, numbers[N_PARTS] = { 0 }, bytes = 0;
-    for (size_t i = 0; i < cf_weights_count(f); i++) {
-        const cf_weight *t = cf_weights_at(f, i);
-        part p = part_of(t->name);
-        tensors[p]++;
-        numbers[p] += t->n;
-        bytes += t->n * cf_st_dtype_bytes(t->dtype);
-    }
-    printf("%s: checkpoint (safetensors), %zu tensors, %.1f MB\n", cf_weights_path(f),
-           cf_weights_count(f), (double)bytes / 1e6);
-    printf("names: %s\n\n%-16s %8s %14s\n", layout_of(f), "part", "tensors", "parameters");
-    size_t all_tensors = 0, all_numbers = 0;
-    for (int p = 0; p < N_PARTS; p++) {
-        if (tensors[p] == 0) continue;
-        printf("%-16s %8zu %14zu\n", part_names[p], tensors[p], numbers[p]);
-        if (p == OPTIMIZER) continue;
-        all_tensors += tensors[p];
-        all_numbers += numbers[p];
-    }
-    printf("%-16s %8zu %14zu\n", "model", all_tensors, all_numbers);
-}
-
-/* `s` cut to fit, without the control characters with which a file could steer a terminal. */
-static const char *shown(char out[121], const char *s)
-{
-    size_t n = strnlen(s, 120);
-    for (size_t i = 0; i < n; i++) out[i] = (unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i];
-    out[n] = 0;
-    return out;
-}
-
-/* A value of one short line as it is; of anything longer how long it is. */
-static void print_metadata(const cf_weights *f)
-{
-    if (cf_weights_n_metadata(f) > 0) printf("\nmetadata\n");
-    for (size_t i = 0; i < cf_weights_n_metadata(f); i++) {
-        const char *key, *value;
-        cf_weights_metadata_at(&key, &value, f, i);
-        size_t n = strlen(value);
-        char name[121], text[121];
-        if (n <= 100 && !strchr(value, '\n'))
-            printf("  %-20s %s\n", shown(name, key), shown(text, value));
-        else
-            printf("  %-20s %zu bytes (--metadata %s shows them)\n", shown(name, key), n, name);
-    }
-}
-
-typedef struct {
-    double mean, std, least, most;
-    size_t odd; /* not finite */
-} numbers;
-
-/* Two passes, in double, over what is finite. */
-static numbers measure(const cf_real *value, size_t n)
-{
-    numbers r = { .least = INFINITY, .most = -INFINITY };
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++) {
-        double v = (double)value[i];
-        if (!isfinite(v)) {
-            r.odd++;
-            continue;
-        }
-        sum += v;
-        r.least = fmin(r.least, v);
-        r.most = fmax(r.most, v);
-    }
-    size_t finite = n - r.odd;
-    if (finite == 0) return (numbers){ NAN, NAN, NAN, NAN, r.odd };
-    r.mean = sum / (double)finite;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)value[i] - r.mean;
-        if (isfinite(d)) squares += d * d;
-    }
-    r.std = sqrt(squares / (double)finite);
-    return r;
-}
-
-static cf_status print_tensor(const cf_weights *f, const cf_weight *t)
-{
-    char name[121], shape[200] = "[";
-    for (size_t i = 0, at = 1; i < t->rank; i++)
-        at += (size_t)snprintf(shape + at, sizeof shape - at, "%s%zu", i > 0 ? ", " : "",
-                               t->shape[i]);
-    strcat(shape, "]");
-    if (t->dtype > CF_ST_F64) {
-        printf("%-60s %-4s %s\n", shown(name, t->name), cf_st_dtype_name(t->dtype), shape);
-        return CF_OK;
-    }
-    cf_real *value;
-    CF_TRY(cf_alloc(&value, t->n, sizeof *value));
-    cf_status status = CF_OK;
-    CF_GO(cf_weights_read(value, t->n, f, t));
-    numbers r = measure(value, t->n);
-    printf("%-60s %-4s %-16s %11.4g %11.4g %11.4g %11.4g %6zu\n", shown(name, t->name),
-           cf_st_dtype_name(t->dtype), shape, r.mean, r.std, r.least, r.most, r.odd);
-done:
-    cf_free(value);
-    return status;
-}
-
-static cf_status inspect_checkpoint(const request *q)
-{
-    cf_weights *f;
-    CF_TRY(cf_weights_open(&f, q->path));
-    cf_status status = CF_OK;
-    if (q->metadata) {
-        const char *value = cf_weights_metadata(f, q->metadata);
-        if (!value) CF_GO(CF_FAIL(CF_ENOTFOUND, "%s has no metadata %s", q->path, q->metadata));
-        printf("%s%s", value, *value && value[strlen(value) - 1] == '\n' ? "" : "\n");
-        goto done;
-    }
-    print_parts(f);
-    print_metadata(f);
-    if (q->tensors)
-        printf("\n%-60s %-4s %-16s %11s %11s %11s %11s %6s\n", "tensor", "kind", "shape", "mean",
-               "std", "least", "most", "odd");
-    for (size_t i = 0; q->tensors && i < cf_weights_count(f); i++)
-        CF_GO(print_tensor(f, cf_weights_at(f, i)));
-done:
-    cf_weights_close(f);
-    return status;
-}
 
 /* ---- packed dataset -------------------------------------------------------------------------- */
 
@@ -253,7 +79,7 @@ static cf_status print_splits(const cf_pack *p)
     return CF_OK;
 }
 
-static cf_status inspect_pack(const request *q)
+static cf_status inspect_pack(const inspect_request *q)
 {
     static const char *const encodings[] = { "raw", "png", "jpeg" };
     cf_pack *p;
@@ -342,7 +168,7 @@ static cf_status print_cost(cf_config *c)
     const double numbers_of[] = { cost.text, cost.visual, cost.message, cost.mit, cost.prompts };
     printf("\n# parameters %20.0f", cost.text + video);
     for (size_t i = 0; i < sizeof numbers_of / sizeof *numbers_of; i++)
-        printf("%s %s %.0f", i ? "," : " =", part_names[i], numbers_of[i]);
+        printf("%s %s %.0f", i ? "," : " =", inspect_parts[i], numbers_of[i]);
     printf("\n#   trained  %20.0f\n", trained);
     printf("# GFLOPs of a view %14.1f (multiply-adds %.1f G; %zu frames against %zu classes)\n",
            2e-9 * cost.multiply_adds, 1e-9 * cost.multiply_adds, m.frames, K);
@@ -351,7 +177,7 @@ static cf_status print_cost(cf_config *c)
     return CF_OK;
 }
 
-static cf_status inspect_config(const request *q)
+static cf_status inspect_config(const inspect_request *q)
 {
     cf_config *c;
     CF_TRY(cf_config_load(&c, q->path, NULL, 0));
@@ -380,7 +206,6 @@ static cf_status print_keys(void)
 
 static cf_status read_start(char *out, size_t *n, size_t size, const char *path)
 {
-    if (cf_is_folder(path)) return CF_FAIL(CF_EFORMAT, "%s is a folder", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, out, size);
     int error = errno;
@@ -400,23 +225,33 @@ static bool is_text(const char *bytes, size_t n)
     return true;
 }
 
-static cf_status inspect(const request *q)
+/* Shards are listed by a JSON file; PyTorch's archives are zip files, before 1.6 bare pickles. */
+static bool may_be_weights(const char *start, size_t n)
+{
+    char text[513];
+    memcpy(text, start, n);
+    text[n] = 0;
+    bool index = text[strspn(text, " \t\r\n")] == '{' &&
+                 (strstr(text, "\"weight_map\"") || strstr(text, "\"metadata\""));
+    return index || cf_st_looks_like(start, n) || (n >= 4 && memcmp(start, "PK\3\4", 4) == 0) ||
+           (n > 2 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5);
+}
+
+static cf_status inspect(const inspect_request *q)
 {
     char start[512];
     size_t n;
+    if (cf_is_folder(q->path)) return inspect_checkpoint(q);
     CF_TRY(read_start(start, &n, sizeof start, q->path));
     if (n >= 8 && memcmp(start, "\x89HDF\r\n\x1a\n", 8) == 0) return inspect_pack(q);
-    if (cf_st_looks_like(start, n)) return inspect_checkpoint(q);
-    if (n >= 4 && memcmp(start, "PK\3\4", 4) == 0)
-        return CF_FAIL(CF_EUNSUPPORTED,
-                       "%s is a zip archive, perhaps of PyTorch: not supported yet", q->path);
+    if (may_be_weights(start, n)) return inspect_checkpoint(q);
     if (is_text(start, n)) return inspect_config(q);
     return CF_FAIL(CF_EFORMAT, "%s is no checkpoint, packed dataset or configuration", q->path);
 }
 
 int cmd_inspect(int argc, char **argv)
 {
-    request q = { 0 };
+    inspect_request q = { 0 };
     bool keys = false;
     const cli_option options[] = {
         { .name = "tensors",
