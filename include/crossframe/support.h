@@ -154,6 +154,7 @@ typedef enum {
     CF_RNG_FAMILY,    /* order of class families */
     CF_RNG_VIEWS,     /* frames of random test views: epoch = view */
     CF_RNG_REPLACE,   /* what takes the place of a video that cannot be read */
+    CF_RNG_SHOTS,     /* few-shot and zero-shot draws: index = class or set */
 } cf_rng_purpose;
 
 typedef struct {

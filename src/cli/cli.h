@@ -72,6 +72,8 @@ int cmd_pack(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
+int cmd_splits(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_motion(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_browse(int argc, char **argv);

@@ -18,6 +18,8 @@
 #pragma weak cmd_convert
 #pragma weak cmd_inspect
 #pragma weak cmd_tokenize
+#pragma weak cmd_splits
+#pragma weak cmd_check
 #pragma weak cmd_motion
 #pragma weak cmd_bench
 #pragma weak cmd_browse
@@ -33,6 +35,8 @@ static const command commands[] = {
     { "test", cmd_test, "tests a checkpoint" },
     { "predict", cmd_predict, "scores videos against any labels" },
     { "pack", cmd_pack, "makes a packed dataset of videos" },
+    { "splits", cmd_splits, "makes lists of videos from the datasets' own split files" },
+    { "check", cmd_check, "looks for what is wrong in lists, packs and label files" },
     { "convert", cmd_convert, "converts weights between formats and names" },
     { "inspect", cmd_inspect, "tells what is in a checkpoint, dataset or configuration" },
     { "tokenize", cmd_tokenize, "prints the token ids of texts" },
