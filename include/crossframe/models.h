@@ -143,7 +143,7 @@ typedef struct {
 cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weights *f,
                          bool allow_clip);
 /* All tensors of the model, frozen ones too, after cf_xclip_check; a refused file leaves the model
- * untouched. */
+ * untouched, one whose numbers fail their checksum does not. Reads in parallel. */
 cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip);
 /* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of
  * it). */
