@@ -263,14 +263,27 @@ done:
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
+/* In parallel; of several failures the first in the model's order is told, whoever met it. */
 static cf_status read_tensors(cf_params *params, const cf_weights *f)
 {
-    for (size_t i = 0; i < cf_params_count(params); i++) {
+    size_t n = cf_params_count(params), failed = n;
+    cf_status status = CF_OK;
+    char line[2048];
+    cf_weights_will_read(f);
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < n; i++) {
         cf_tensor *x = &cf_params_get(params, i)->tensor;
         const cf_weight *t = cf_weights_find(f, x->name);
-        if (t) CF_TRY(cf_weights_read(x->data, x->n, f, t));
+        cf_status read = t ? cf_weights_read(x->data, x->n, f, t) : CF_OK;
+        if (read == CF_OK) continue;
+#pragma omp critical(cf_xclip_read_failed)
+        if (i < failed) {
+            failed = i;
+            status = read;
+            snprintf(line, sizeof line, "%s", cf_error());
+        }
     }
-    return CF_OK;
+    return status == CF_OK ? CF_OK : CF_FAIL(status, "%s", line);
 }
 
 cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip)

@@ -234,7 +234,7 @@ static cf_status whole_record(const char **bytes, size_t *n, char **copy, cf_zip
     size_t i;
     const void *mapped;
     CF_TRY(cf_zip_find(&i, zip, record));
-    CF_TRY(cf_zip_map(&mapped, zip, i));
+    CF_TRY_CTX(cf_zip_map(&mapped, zip, i), "%s", path);
     *n = cf_zip_size(zip, i);
     *bytes = mapped;
     if (mapped) return CF_OK;
@@ -244,7 +244,8 @@ static cf_status whole_record(const char **bytes, size_t *n, char **copy, cf_zip
     CF_TRY(cf_alloc(copy, *n, 1));
     cf_status status = cf_zip_read(*copy, zip, i, 0, *n);
     *bytes = *copy;
-    return status;
+    if (status != CF_OK) return cf_fail_context(status, "%s", path), status;
+    return CF_OK;
 }
 
 static cf_status check_byte_order(const cf_torch_reader *r)

@@ -110,7 +110,7 @@ static cf_status find_storage(cf_weight_part *p, size_t *n, cf_torch_reader *r, 
     CF_TRY(cf_format(&record, "%s/data/%s", r->folder, cf_torch_shorten(&text, key)));
     cf_status status = cf_zip_find(&p->storage, r->zip, record);
     cf_free(record);
-    if (status != CF_OK) return cf_fail_context(status, "tensor %s", name), status;
+    if (status != CF_OK) return status;
     *n = cf_zip_size(r->zip, p->storage) / cf_st_dtype_bytes(p->dtype);
     if (declared > *n)
         return CF_FAIL(CF_EFORMAT, "%s: tensor %s: its storage has %zu elements, not %zu", r->path,

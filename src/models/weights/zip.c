@@ -269,14 +269,13 @@ size_t cf_zip_size(const cf_zip *z, size_t i) { return z->records[i].size; }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static cf_status bad_sum(const cf_zip *z, const record *r)
+static cf_status bad_sum(const record *r)
 {
-    return CF_FAIL(CF_EFORMAT, "%s: record %s is damaged: its checksum is wrong", z->name, r->name);
+    return CF_FAIL(CF_EFORMAT, "record %s is damaged: its checksum is wrong", r->name);
 }
 
 /* libzip checks size and CRC when it has come to the end, so it always goes there. */
-static cf_status unpack_rest(cf_zip *z, const record *r, zip_file_t *f, char *out, size_t begin,
-                             size_t n)
+static cf_status unpack_all(const record *r, zip_file_t *f, char *out, size_t begin, size_t n)
 {
     char *scratch;
     size_t at = 0;
@@ -291,14 +290,14 @@ static cf_status unpack_rest(cf_zip *z, const record *r, zip_file_t *f, char *ou
         if (got < 0) {
             zip_error_t *why = zip_file_get_error(f);
             CF_GO(zip_error_code_zip(why) == ZIP_ER_MEMORY
-                      ? CF_FAIL(CF_ENOMEM, "%s: out of memory", z->name)
-                      : CF_FAIL(CF_EFORMAT, "%s: record %s is damaged: %s", z->name, r->name,
+                      ? CF_FAIL(CF_ENOMEM, "out of memory")
+                      : CF_FAIL(CF_EFORMAT, "record %s is damaged: %s", r->name,
                                 zip_error_strerror(why)));
         }
         at += (size_t)got;
-        if (at > r->size) CF_GO(bad_sum(z, r));
+        if (at > r->size) CF_GO(bad_sum(r));
     }
-    if (at != r->size) CF_GO(bad_sum(z, r));
+    if (at != r->size) CF_GO(bad_sum(r));
 done:
     cf_free(scratch);
     return status;
@@ -309,7 +308,7 @@ static cf_status unpack(cf_zip *z, const record *r, char *out, size_t begin, siz
 {
     zip_file_t *f = zip_fopen_index(z->zip, r->index, 0);
     if (!f) return zip_failed(z, zip_get_error(z->zip));
-    cf_status status = unpack_rest(z, r, f, out, begin, n);
+    cf_status status = unpack_all(r, f, out, begin, n);
     zip_fclose(f);
     return status;
 }
@@ -321,9 +320,8 @@ static cf_status keep_unpacked(cf_zip *z, record *r)
     if (r->size > times_plus(1, z->n, MOST_SPARE) - z->kept_sum)
         return CF_FAIL(
             CF_EUNSUPPORTED,
-            "%s: its shared records unpack to more than %zu bytes; store them instead of "
-            "deflating",
-            z->name, z->n + MOST_SPARE);
+            "shared records unpack to more than %zu bytes; store them instead of deflating",
+            z->n + MOST_SPARE);
     char *unpacked;
     CF_TRY(cf_alloc(&unpacked, r->size, 1));
     cf_status status = unpack(z, r, unpacked, 0, r->size);
@@ -342,7 +340,7 @@ cf_status cf_zip_map(const void **out, cf_zip *z, size_t i)
     if (r->stored) {
         const char *at = z->bytes + r->begin;
         if (!atomic_load(&r->checked)) {
-            if (crc32_z(0, (const unsigned char *)at, r->size) != r->crc) return bad_sum(z, r);
+            if (crc32_z(0, (const unsigned char *)at, r->size) != r->crc) return bad_sum(r);
             atomic_store(&r->checked, 1);
         }
         *out = at;

@@ -30,7 +30,7 @@ cf_status cf_zip_folder(const char **out, const cf_zip *z);
 cf_status cf_zip_find(size_t *record, cf_zip *z, const char *name);
 size_t cf_zip_size(const cf_zip *z, size_t record); /* unpacked */
 
-/* All of these by any number of threads. CF_EFORMAT: damaged data. */
+/* Both by any number of threads. CF_EFORMAT: damaged data; the line names the record only. */
 /* *out = the bytes, until close; NULL for a deflated record that was asked for only once: it has
  * to be read. */
 cf_status cf_zip_map(const void **out, cf_zip *z, size_t record);
