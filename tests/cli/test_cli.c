@@ -305,6 +305,55 @@ static void browse_draws_clips_and_views(void **state)
     test_folder_remove(folder);
 }
 
+static char *put(const char *folder, const char *name, const char *text)
+{
+    char *path = test_path(folder, name);
+    assert_ok(cf_file_write(path, text, strlen(text)));
+    return path;
+}
+
+static void tokenize_cuts_on_request(void **state)
+{
+    (void)state;
+    char *folder = new_folder(), *bpe = put(folder, "m.txt", "l o\nlo w</w>\n");
+    assert_prints(RUN("tokenize", "--bpe", bpe, "low lo"), "514 513 75 334 515\n");
+    assert_complains(RUN("tokenize", "--bpe", bpe, "--context", "4", "low lo"), 1, "\"low lo\"");
+    assert_prints(RUN("tokenize", "--bpe", bpe, "--context", "4", "--truncate", "low lo"),
+                  "514 513 75 515\n");
+    cf_free(bpe);
+    test_folder_remove(folder);
+}
+
+static void splits_and_check(void **state)
+{
+    (void)state;
+    char *folder = new_folder(), *out = test_path(folder, "out");
+    char *labels = put(folder, "labels.csv", "id,name\n0,kick ball\n1,run\n");
+    char *a = put(folder, "kick_ball_test_split1.txt", "a.avi 1\nb.avi 2\nc.avi 1\n");
+    char *b = put(folder, "run_test_split1.txt", "d.avi 1\ne.avi 2\n");
+    const outcome *o = RUN("splits", "hmdb51", "--source", folder, "--labels", labels, "--out", out,
+                           "--split", "1", "--shots", "1", "--seed", "3");
+    assert_prints(o, "train_split1.txt: 3 videos, labels 0 to 1");
+    assert_prints(o, "train_split1_1-shot_seed3.txt: 2 videos");
+    assert_complains(RUN("splits", "hmdb51", "--source", folder, "--labels", labels, "--out", out,
+                         "--split", "1", "--shots", "2"),
+                     1, "class 1 has 1 videos");
+    assert_complains(RUN("splits", "moments", "--out", out), 2, "no dataset moments");
+    assert_complains(RUN("splits", "hmdb51", "--out", out), 2, "--labels CSV is missing");
+    char *train = test_path(out, "train_split1.txt");
+    o = RUN("check", train, labels, "--root", folder, "--labels", labels);
+    assert_int_equal(o->status, 1);
+    assert_non_null(strstr(o->out, "kick_ball/a.avi is missing in"));
+    assert_non_null(strstr(o->out, "0 videos, 3 problems\n"));
+    assert_prints(RUN("check", train, labels, "--labels", labels), "0 problems\n");
+    cf_free(train);
+    cf_free(a);
+    cf_free(b);
+    cf_free(labels);
+    cf_free(out);
+    test_folder_remove(folder);
+}
+
 static void a_closed_output_is_a_failure(void **state)
 {
     (void)state;
@@ -319,4 +368,4 @@ static void a_closed_output_is_a_failure(void **state)
 TESTS(TEST(help_and_version), TEST(each_listed_command_helps), TEST(wrong_calls_exit_2),
       TEST(failures_exit_1), TEST(inspect_tells_of_a_checkpoint), TEST(inspect_tells_of_a_dataset),
       TEST(inspect_tells_of_a_configuration), TEST(browse_draws_clips_and_views),
-      TEST(a_closed_output_is_a_failure))
+      TEST(tokenize_cuts_on_request), TEST(splits_and_check), TEST(a_closed_output_is_a_failure))
