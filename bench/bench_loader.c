@@ -1,6 +1,6 @@
 /* Times the loader at the shape of ViT-B/32: clips of 8 frames of 256 x 340, full augmentation, to
  * 224 x 224, from packs it makes for itself: raw, PNG and JPEG frames. CSV on stdout: what, size,
- * threads, median s, min s, videos/s.
+ * threads, median s, min s, mean CPU s (which other programs hardly change), videos per CPU second.
  *
  *   bench_loader [VIDEOS]     of the pack for random reading (20000)
  *
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data/batch.h"
@@ -32,12 +33,21 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* seconds: one entry a video */
-static void report(const char *what, const char *size, int threads, double *seconds, int n)
+/* CPU time of all threads. */
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* seconds: one entry a video; cpu: of one video */
+static void report(const char *what, const char *size, int threads, double *seconds, int n,
+                   double cpu)
 {
     qsort(seconds, (size_t)n, sizeof *seconds, compare);
-    printf("%s,%s,%d,%.6f,%.6f,%.1f\n", what, size, threads, seconds[n / 2], seconds[0],
-           1 / seconds[n / 2]);
+    printf("%s,%s,%d,%.6f,%.6f,%.6f,%.1f\n", what, size, threads, seconds[n / 2], seconds[0], cpu,
+           1 / cpu);
     fflush(stdout);
 }
 
@@ -120,22 +130,24 @@ static void bench_clip(const cf_dataset *d, const char *encoding)
     cf_loader_options o = training();
     cf_clip_reader r;
     float *out;
-    double whole[RUNS], read[RUNS];
+    double whole[RUNS], read[RUNS], cpu[2] = { 0 };
     CHECK(cf_clip_reader_init(&r, d, &o));
     CHECK(cf_alloc(&out, (size_t)T * 3 * S * S, sizeof *out));
     for (int run = -VIDEOS; run < RUNS; run++) { /* the first ones fill the page cache */
         size_t video = (size_t)(run + VIDEOS) % VIDEOS;
-        double start = cf_seconds();
-        CHECK(cf_clip_read(out, &r, video, video, (uint32_t)(run + VIDEOS)));
-        if (run >= 0) whole[run] = cf_seconds() - start;
+        double start = cf_seconds(), cpu_start = cpu_seconds();
+        CHECK(cf_clip_read(out, &r, video, (uint32_t)(run + VIDEOS)));
+        if (run >= 0) whole[run] = cf_seconds() - start, cpu[0] += cpu_seconds() - cpu_start;
         start = cf_seconds();
-        read_frames(r.videos, video, 3, 1);
-        if (run >= 0) read[run] = cf_seconds() - start;
+        cpu_start = cpu_seconds();
+        for (int64_t f = 0; f < T; f++)
+            CHECK(cf_dataset_read_frame(&r.picture, &r.bytes, d, video, 3 * f));
+        if (run >= 0) read[run] = cf_seconds() - start, cpu[1] += cpu_seconds() - cpu_start;
     }
     char size[64];
     snprintf(size, sizeof size, "%s %dx%dx%d", encoding, T, HEIGHT, WIDTH);
-    report("clip", size, 1, whole, RUNS);
-    report("read", size, 1, read, RUNS);
+    report("clip", size, 1, whole, RUNS, cpu[0] / RUNS);
+    report("read", size, 1, read, RUNS, cpu[1] / RUNS);
     cf_free(out);
     cf_clip_reader_fini(&r);
 }
@@ -145,18 +157,20 @@ static void bench_loader(const cf_dataset *d, const char *encoding)
     cf_loader_options o = training();
     cf_loader *l;
     const cf_batch *b;
-    double seconds[6];
+    double seconds[6], cpu = 0;
     CHECK(cf_loader_new(&l, d, &o));
     for (uint32_t epoch = 0; epoch < 6; epoch++) {
-        double start = cf_seconds();
+        double start = cf_seconds(), cpu_start = cpu_seconds();
         CHECK(cf_loader_start(l, epoch, 0));
         do CHECK(cf_loader_next(&b, l));
         while (b);
         seconds[epoch] = (cf_seconds() - start) / VIDEOS;
+        if (epoch > 0)
+            cpu += (cpu_seconds() - cpu_start) / VIDEOS / 5; /* the first touches memory */
     }
     char size[64];
     snprintf(size, sizeof size, "%s batch %d", encoding, BATCH);
-    report("loader", size, 1, seconds, 6);
+    report("loader", size, 1, seconds, 6, cpu);
     cf_loader_free(l);
 }
 
@@ -191,13 +205,14 @@ static void bench_stages(void)
     CHECK(cf_alloc(&out, (size_t)3 * S * S, sizeof *out));
     draw_frame(frame, WIDTH, HEIGHT, 1, 2);
     for (int stage = 0; stage < STAGES; stage++) {
-        double seconds[RUNS];
+        double seconds[RUNS], cpu_start = cpu_seconds();
         for (int run = 0; run < RUNS; run++) {
             double start = cf_seconds();
             for (int f = 0; f < T; f++) run_stage(stage, &t, frame, out);
             seconds[run] = cf_seconds() - start;
         }
-        report(stage_name[stage], "8x224x224", 1, seconds, RUNS);
+        report(stage_name[stage], "8x224x224", 1, seconds, RUNS,
+               (cpu_seconds() - cpu_start) / RUNS);
     }
     cf_free(out);
     cf_free(frame);
@@ -216,6 +231,7 @@ static void bench_random(const char *folder, size_t videos)
     make_pack(path, CF_ENCODING_RAW, videos, SMALL_FRAMES, SMALL, SMALL);
     CHECK(cf_dataset_open(&d, path, ""));
     CHECK(cf_video_reader_new(&r, d));
+    double cpu_start = cpu_seconds();
     for (int i = 0; i < READS; i++) {
         size_t video = cf_rng_below(&rng, (uint32_t)videos);
         double start = cf_seconds();
@@ -224,7 +240,7 @@ static void bench_random(const char *folder, size_t videos)
     }
     char size[64];
     snprintf(size, sizeof size, "8 frames of %d of %zu videos", SMALL_FRAMES, videos);
-    report("random", size, 1, seconds, READS);
+    report("random", size, 1, seconds, READS, (cpu_seconds() - cpu_start) / READS);
     cf_video_reader_free(r);
     cf_dataset_free(d);
     unlink(path);
@@ -241,7 +257,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_loader: cannot make a folder like %s\n", folder);
         return 1;
     }
-    printf("what,size,threads,median_s,min_s,videos_per_s\n");
+    printf("what,size,threads,median_s,min_s,cpu_s,videos_per_cpu_s\n");
     for (cf_encoding e = CF_ENCODING_RAW; e <= CF_ENCODING_JPEG; e++) {
         cf_dataset *d;
         char *path;
