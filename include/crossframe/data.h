@@ -331,6 +331,7 @@ double cf_loader_waited_s(cf_loader *l); /* seconds cf_loader_next has waited si
 typedef struct {
     size_t T, size, clips, crops; /* crops: 1 or 3 */
     cf_sampling sampling;
+    cf_short_videos short_videos;
     bool multi_scale_crop; /* as in cf_augment */
 } cf_view_options;
 /* The buffers of one thread. */

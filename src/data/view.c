@@ -30,6 +30,7 @@ cf_status cf_viewer_new(cf_viewer **out, const cf_view_options *o)
         .T = o->T,
         .augment = { .size = o->size, .multi_scale_crop = o->multi_scale_crop },
         .sampling = o->sampling,
+        .short_videos = o->short_videos,
         .clips = o->clips,
         .crops = o->crops,
     };

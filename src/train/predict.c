@@ -94,6 +94,7 @@ static cf_status decide_sizes(cf_predictor *p, const cf_predictor_options *o)
                                   .clips = o->clips,
                                   .crops = o->crops,
                                   .sampling = c->test.sampling,
+                                  .short_videos = c->data.short_videos,
                                   .multi_scale_crop = c->aug.multi_scale_crop };
     return CF_OK;
 }

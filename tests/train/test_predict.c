@@ -273,6 +273,58 @@ static void views_of_media_and_pack_are_equal(void **state)
     cf_free(frames);
 }
 
+typedef struct {
+    uint8_t *pixels;
+    size_t n, height, width;
+} film;
+
+static cf_status keep_frame(void *user, int64_t frame, const cf_picture *p)
+{
+    film *f = user;
+    size_t bytes = p->height * p->width * 3;
+    if (frame == 0) *f = (film){ .height = p->height, .width = p->width };
+    CF_TRY(cf_realloc(&f->pixels, f->n + 1, bytes));
+    memcpy(f->pixels + f->n++ * bytes, p->pixels, bytes);
+    return CF_OK;
+}
+
+/* A video file, and the same packed as PNG: the same bits. */
+static void a_video_file(void **state)
+{
+    (void)state;
+    micro_need_program();
+    char *mp4 = test_path(folder, "film.mp4"), *packed = test_path(folder, "film.h5"), *command;
+    const cf_pack_options png = { .encoding = CF_ENCODING_PNG, .png_level = 1 };
+    cf_media *m;
+    cf_pack_writer *w;
+    film f = { 0 };
+    assert_ok(cf_format(&command,
+                        "ffmpeg -v error -f lavfi -i testsrc2=size=64x48:rate=25:duration=2 "
+                        "-pix_fmt yuv420p %s </dev/null 2>/dev/null",
+                        mp4));
+    if (strstr(cf_media_libraries(), "without") || system(command) != 0) {
+        print_message("no FFmpeg: no video file is tried\n");
+        skip();
+    }
+    assert_ok(cf_media_open(&m, mp4));
+    assert_ok(cf_media_read(m, NULL, 0, keep_frame, &f));
+    cf_media_close(m);
+    assert_int_equal(f.n, 50);
+    assert_ok(cf_pack_writer_new(&w, packed, &png));
+    assert_ok(cf_pack_writer_add(w, "film", -1, 25, f.pixels, f.n, f.height, f.width));
+    assert_ok(cf_pack_writer_commit(w));
+    PREDICT(mp4, packed, "--json", "--views", "4x3");
+    assert_exit(0, "");
+    double a[MICRO_CLASSES], b[MICRO_CLASSES];
+    probabilities(a, MICRO_CLASSES, 0);
+    probabilities(b, MICRO_CLASSES, 1);
+    assert_memory_equal(a, b, sizeof a);
+    cf_free(f.pixels);
+    cf_free(mp4);
+    cf_free(packed);
+    cf_free(command);
+}
+
 static void tables_and_labels(void **state)
 {
     (void)state;
@@ -530,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = { TEST(same_as_test_says),
                                         TEST(every_kind_of_input),
                                         TEST(views_of_media_and_pack_are_equal),
+                                        TEST(a_video_file),
                                         TEST(tables_and_labels),
                                         TEST(bad_inputs),
                                         TEST(refusals),
