@@ -100,9 +100,14 @@ static void numbers_are_always_json(void **state)
                          .grad_norm = -INFINITY,
                          .seconds = -1.7976931348623157e308,
                          .data_seconds = 5e-324,
-                         .videos_per_second = -NAN };
+                         .videos_per_second = -NAN,
+                         .skipped = INT64_MIN };
     assert_ok(cf_run_log_step(l, &r));
-    cf_eval_record e = { .top1 = NAN, .top5 = INFINITY, .videos = INT64_MAX, .views = 2147483647 };
+    cf_eval_record e = { .top1 = NAN,
+                         .top5 = INFINITY,
+                         .videos = INT64_MAX,
+                         .views = 2147483647,
+                         .missing = INT64_MIN };
     assert_ok(cf_run_log_eval(l, &e));
     cf_run_log_close(l);
     char *text = text_of(path), *rest = text;
@@ -115,6 +120,8 @@ static void numbers_are_always_json(void **state)
     }
     char *again = text_of(path);
     assert_non_null(strstr(again, "\"loss\":null"));
+    assert_non_null(strstr(again, ",\"skipped\":-9223372036854775808}\n"));
+    assert_non_null(strstr(again, ",\"missing\":-9223372036854775808}\n"));
     cf_free(again);
     cf_free(text);
     cf_free(path);
