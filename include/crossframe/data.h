@@ -42,14 +42,15 @@ cf_status cf_picture_decode(cf_picture *out, const uint8_t *bytes, size_t n, con
 /* ---- media: anything that has frames --------------------------------------------------------- */
 
 /* A video file of any format that FFmpeg's libraries know, a folder of pictures (PNG, JPEG; in the
- * order people count: 2 before 10; if some are called img_NUMBER, only these), or one picture,
- * which is a video of one frame. Told by content. Frames are numbered as they are decoded from the
- * start, none skipped, none repeated: no seeking. Rotation that the file asks for is done; sizes
- * are those of the pictures as shown, samples taken as square, all frames of one size (else
- * CF_EFORMAT, CF_EUNSUPPORTED in a video file). Damage anywhere on the way to a frame is CF_EFORMAT
- * with the frame, never a concealed picture or a shorter video; a container that promises more
- * frames than there are is not damage. A video file opens no other file. A cf_media is used by one
- * thread at a time; different ones by different threads. FFmpeg's log callback is taken over. */
+ * order people count: 2 before 10; if some are called img_NUMBER, only these), one picture, which
+ * is a video of one frame, or an HDF5 file whose dataset `video` has such pictures as rows of
+ * bytes. Told by content. Frames are numbered as they are decoded from the start, none skipped,
+ * none repeated: no seeking. Rotation that the file asks for is done; sizes are those of the
+ * pictures as shown, samples taken as square, all frames of one size (else CF_EFORMAT,
+ * CF_EUNSUPPORTED in a video file). Damage anywhere on the way to a frame is CF_EFORMAT with the
+ * frame, never a concealed picture or a shorter video; a container that promises more frames than
+ * there are is not damage. A video file opens no other file. A cf_media is used by one thread at a
+ * time; different ones by different threads. FFmpeg's log callback is taken over. */
 typedef struct cf_media cf_media;
 
 /* CF_ENOTFOUND, CF_EIO; CF_EFORMAT: nothing with pictures in it (audio alone, an empty file or

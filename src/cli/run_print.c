@@ -17,7 +17,7 @@ static void ask_to_stop(int signal)
     stop_asked = 1;
 }
 
-static void install_signals(void)
+void run_install_signals(void)
 {
     /* SA_RESETHAND: the second signal kills. */
     struct sigaction stop = { .sa_handler = ask_to_stop,
@@ -29,6 +29,8 @@ static void install_signals(void)
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGXFSZ, &ignore, NULL);
 }
+
+bool run_stop_asked(void) { return stop_asked != 0; }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
@@ -49,7 +51,7 @@ static void print_line(run_printer *p, const char *line)
     p->live = true;
 }
 
-static const char *print_time(char out[32], double seconds)
+const char *print_time(char out[32], double seconds)
 {
     long s = isfinite(seconds) && seconds > 0 ? lround(seconds) : 0;
     if (s >= 3600)
@@ -166,7 +168,7 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
     *p = (run_printer){ .terminal = isatty(STDERR_FILENO) == 1,
                         .print_freq = c->print_freq,
                         .interval = (size_t)-1 };
-    install_signals();
+    run_install_signals();
     return (cf_run_options){ .user = p,
                              .planned = planned,
                              .stepped = stepped,

@@ -23,6 +23,10 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c);
 typedef cf_status run_body(run_printer *p, cf_config *c, const void *call);
 int run_command(const cli_command *command, const char *const *config, run_body *body,
                 const void *call, int argc, char **argv);
+/* Ctrl-C asks, the second one kills; a full file system becomes an error line. */
+void run_install_signals(void);
+bool run_stop_asked(void);
+const char *print_time(char out[32], double seconds); /* "3 min 07 s" */
 /* ", 3 missing": test videos that could not be read; "" for none. */
 const char *print_missing(char out[48], int64_t n);
 

@@ -1,6 +1,6 @@
 /* media: one interface for whatever has frames. Which kind it is, is told by content; the kinds are
- * media_folder.c (folders and single pictures) and media_video.c. Here is what they share: what a
- * caller may ask for, and what is known of the number of frames. */
+ * media_folder.c (folders and single pictures), media_rows.c (HDF5) and media_video.c. Here is what
+ * they share: what a caller may ask for, and what is known of the number of frames. */
 #include "data/media_parts.h"
 
 #include <errno.h>
@@ -64,6 +64,7 @@ static cf_status open_file(cf_media *m)
         return CF_FAIL(CF_EUNSUPPORTED, "%s is neither a file nor a folder", m->path);
     CF_TRY(peek(head, &n, sizeof head, m->path));
     if (n == 0) return CF_FAIL(CF_EFORMAT, "%s is empty", m->path);
+    if (media_is_hdf5(head, n)) return media_open_rows(m);
     if (!jpeg_is_one(head, n) && !png_is_one(head, n)) return media_open_video(m, NULL, 0);
     cf_bytes file = { 0 };
     cf_status status = media_file_read(&file, &n, m->path);

@@ -35,6 +35,8 @@ struct cf_media {
 cf_status media_open_video(cf_media *m, const uint8_t *bytes, size_t n);
 cf_status media_open_picture(cf_media *m, const uint8_t *bytes, size_t n);
 cf_status media_open_folder(cf_media *m);
+cf_status media_open_rows(cf_media *m); /* an HDF5 file */
+bool media_is_hdf5(const uint8_t *bytes, size_t n);
 
 /* The whole file at a path, into bytes that are kept and grow. */
 cf_status media_file_read(cf_bytes *to, size_t *n, const char *path);
