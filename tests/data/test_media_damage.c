@@ -184,6 +184,7 @@ static void a_video_file_opens_no_other_file(void **state)
     (void)state;
     if (!made) skip();
     make_video("-c:v mpeg2video other.ts");
+    assert_int_equal(summary_of(bytes, n_bytes).frames, FRAMES);
     static const struct {
         const char *name, *text;
     } lists[] = {
@@ -203,7 +204,8 @@ static void a_video_file_opens_no_other_file(void **state)
         char text[1000];
         snprintf(text, sizeof text, lists[i].text, folder);
         write_text(lists[i].name, text);
-        expect_refusal(lists[i].name, CF_EFORMAT, "not a video");
+        /* Not why: a G in the folder's name makes FFmpeg take so short a text for MPEG-TS. */
+        expect_refusal(lists[i].name, CF_EFORMAT, "");
     }
 }
 
