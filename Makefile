@@ -156,7 +156,15 @@ fuzz-run: $(FUZZ_PROGRAMS)
 
 # What the scripts of tests/peer hold against the programs they know.
 peer-programs: $(PEER_PROGRAMS)
-.PHONY: peer-programs
+.PHONY: peer-programs test-peer
+
+# Large comparisons with PyTorch, where it is installed (Debian: python3-torch).
+PEER_PYTHON ?= /usr/bin/python3
+PEER_SIZES ?= tiny,B/32,L/14
+test-peer: all peer-programs
+	@if $(PEER_PYTHON) -c 'import torch' 2>/dev/null; then \
+	    $(PEER_PYTHON) tests/peer/test_peer.py $(B) --sizes $(PEER_SIZES); \
+	else echo "test-peer: skipped: $(PEER_PYTHON) has no torch"; fi
 
 demo: deps
 	@$(STEP) all
