@@ -166,9 +166,8 @@ static int compare_names(const void *a, const void *b)
                   (*(const cf_weight_entry *const *)b)->info.name);
 }
 
-cf_status cf_weights_index(cf_weights *w)
+static cf_status index_entries(cf_weights *w)
 {
-    CF_TRY(cf_realloc(&w->by_name, w->n, sizeof *w->by_name));
     for (size_t i = 0; i < w->n; i++) w->by_name[i] = &w->entry[i];
     if (w->n > 0) qsort(w->by_name, w->n, sizeof *w->by_name, compare_names);
     for (size_t i = 1; i < w->n; i++)
@@ -178,18 +177,30 @@ cf_status cf_weights_index(cf_weights *w)
     return CF_OK;
 }
 
+cf_status cf_weights_index(cf_weights *w)
+{
+    CF_TRY(cf_realloc(&w->by_name, w->n, sizeof *w->by_name));
+    return index_entries(w);
+}
+
 const cf_weight_entry *cf_weights_entries(const cf_weights *w, size_t *n)
 {
     *n = w->n;
     return w->entry;
 }
 
+/* Room for the index comes first: without it w stays as it was. */
 cf_status cf_weights_replace(cf_weights *w, cf_weight_entry *entries, size_t n)
 {
+    cf_status status = cf_realloc(&w->by_name, n > w->n ? n : w->n, sizeof *w->by_name);
+    if (status != CF_OK) {
+        free_entries(entries, n);
+        return status;
+    }
     free_entries(w->entry, w->n);
     w->entry = entries;
     w->n = w->capacity = n;
-    return cf_weights_index(w);
+    return index_entries(w);
 }
 
 cf_layout cf_weights_origin(const cf_weights *w) { return w->origin; }
