@@ -9,7 +9,8 @@
  *  - OUT.tmp grows to what OUT will be and is turned into it in place: the disk needs room for the
  *    pack once (with max_frames, for all frames of one video too).
  *  - OUT.journal says which videos are in OUT.tmp. After an end of any kind, the power's too, the
- *    same call goes on behind the last video that was synced, at most two seconds of work back.
+ *    same call goes on behind the last video that was synced: mostly a fraction of a second, at
+ *    most five seconds of work back.
  *  - A video that cannot be read whole, or does not have as many frames as its list says, is left
  *    out and told in OUT.problems.csv. */
 #ifndef CROSSFRAME_PACKING_H

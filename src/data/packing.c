@@ -1,7 +1,7 @@
 /* packing: the writer's side of a pack. The caller's thread takes encoded frames from the queue in
  * the list's order and appends them to the shard's OUT.tmp; a video is entered into the tables and
  * the journal when it is whole. Records go to the journal's file only after the data they speak of
- * has been synced, at least every two seconds, so the journal never promises what is not there.
+ * has been synced, so the journal never promises what is not there.
  *
  * A shard is finished in this order, each step of which may be the last one before an end: OUT.tmp
  * becomes a complete HDF5 file (which leaves the frames in it alone, so it can be done again); the
@@ -22,7 +22,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SYNC_SECONDS 2.0
+/* A sync is worth it when a fifth of a second has gone by, and twenty times what the last one
+ * took. */
+#define LEAST_SYNC_S 0.2
+#define MOST_SYNC_S 5.0
 #define MOST_TOLD 20 /* problems that are logged one by one */
 
 typedef struct {
@@ -46,7 +49,7 @@ typedef struct {
     problem *problems;
     size_t n_problems, problem_capacity;
     cf_packing_count count;
-    double began, synced;
+    double began, synced, sync_wait; /* clock; seconds until the next sync */
     bool replaying;
 } job;
 
@@ -192,11 +195,14 @@ static cf_status replay(void *user, const pack_record *r)
 
 static cf_status sync_all(job *j)
 {
-    j->synced = cf_seconds();
     if (!pack_journal_pending(j->journal)) return CF_OK;
+    double start = cf_seconds();
     if (j->fd >= 0 && fdatasync(j->fd) != 0 && errno != EINVAL)
         return CF_FAIL(CF_EIO, "cannot sync %s: %s", j->temporary, strerror(errno));
-    return pack_journal_sync(j->journal);
+    CF_TRY(pack_journal_sync(j->journal));
+    j->synced = cf_seconds();
+    j->sync_wait = fmin(fmax(20 * (j->synced - start), LEAST_SYNC_S), MOST_SYNC_S);
+    return CF_OK;
 }
 
 /* ---- the end of a shard, and of all ---------------------------------------------------------- */
@@ -371,7 +377,7 @@ static cf_status write_all(job *j, pack_queue *q)
             if (j->next == shard_begin(j, j->shard + 1)) CF_GO(finish_shard(j));
             at = pack_tables_at(&j->tables);
         }
-        if (cf_seconds() - j->synced >= SYNC_SECONDS) CF_GO(sync_all(j));
+        if (cf_seconds() - j->synced >= j->sync_wait) CF_GO(sync_all(j));
         if (cf_seconds() - told < 0.2) continue;
         told = cf_seconds();
         if (!go_on(j))
@@ -426,23 +432,30 @@ static cf_status describe(char **out, const job *j)
         splits = mix(mix(splits, p->name, strlen(p->name)), p->entry, p->n * sizeof *p->entry);
     }
     return cf_format(out,
-                     "program crossframe " CF_VERSION ", %s\n--encoding %s\n--quality %d\n"
+                     "program crossframe " CF_VERSION
+                     ", %s\ndataset %s\n--encoding %s\n--quality %d\n"
                      "--short-side %d\n--stride %d\n--max-frames %d\n--shards %d\n--strict %d\n"
                      "videos %zu, hash %016llx\nclasses %zu, hash %016llx\n"
                      "splits %zu, hash %016llx\n",
-                     cf_media_libraries(), pack_encoding_name(o->encoding), o->quality,
+                     cf_media_libraries(), j->dataset, pack_encoding_name(o->encoding), o->quality,
                      o->short_side, o->stride, o->max_frames, o->shards, o->strict, e->n,
                      (unsigned long long)videos, e->n_classes, (unsigned long long)classes,
                      e->n_parts, (unsigned long long)splits);
 }
 
-/* The pack's name for itself: OUT without folder and ending. */
+/* The pack's name for itself: the root's, without folders and ending. Not OUT's: a pack under
+ * another name has the same bytes. */
 static cf_status name_dataset(job *j)
 {
-    const char *slash = strrchr(j->o->out, '/'), *from = slash ? slash + 1 : j->o->out;
-    const char *dot = strrchr(from, '.');
-    size_t n = dot && dot > from ? (size_t)(dot - from) : strlen(from);
-    return cf_format(&j->dataset, "%.*s", (int)n, from);
+    const char *root = j->o->root, *end = root + strlen(root);
+    while (end > root + 1 && end[-1] == '/') end--;
+    const char *from = end;
+    while (from > root && from[-1] != '/') from--;
+    const char *dot = end;
+    while (dot > from && *dot != '.') dot--;
+    if (!cf_is_folder(root) && dot > from) end = dot;
+    if (*from == '.' || *from == '/') end = from; /* ".", "..", "/" say nothing */
+    return cf_format(&j->dataset, "%.*s", (int)(end - from), from);
 }
 
 static cf_status check_splits(const cf_packing_options *o)
@@ -538,6 +551,7 @@ cf_status cf_packing_run(cf_packing_count *out, const cf_packing_options *o)
     CF_GO(prepare(&j));
     CF_GO(open_journal(&j));
     j.synced = cf_seconds();
+    j.sync_wait = LEAST_SYNC_S;
     status = run(&j);
     if (status != CF_OK && j.journal) { /* what was done stays done; the first failure is told */
         char why[1024];
