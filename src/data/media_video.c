@@ -2,10 +2,12 @@
  *
  * Every packet is decoded, from the first on, and the decoder emptied at the end, so that frame i
  * is the i-th picture shown: no seeking, no dropping or doubling to an even rate, fields of
- * interlaced pictures left woven, samples taken as square. Whatever the decoder calls damaged ends
- * the reading with the frame it happened at: a concealed picture is a wrong one, and a shorter
- * video is another video. Colours go to RGB by the stream's own matrix and range (BT.601 where it
- * names none) through swscale's exact paths, which give the same bits on every machine. */
+ * interlaced pictures left woven, samples taken as square. What the decoder refuses, and a frame it
+ * had to conceal, end the reading with the frame it happened at: a concealed picture is a wrong
+ * one, and a shorter video is another video. Slips of the stream that cost no picture are let pass
+ * (a clip cut without re-encoding names references from before the cut). Colours go to RGB by the
+ * stream's own matrix and range (BT.601 where it names none) through swscale's exact paths, which
+ * give the same bits on every machine. */
 #include "data/media_video.h"
 
 #ifdef CF_HAVE_FFMPEG
@@ -53,7 +55,7 @@ static cf_status open_decoder(video *v)
     int code = avcodec_parameters_to_context(c, v->in.stream->codecpar);
     c->pkt_timebase = v->in.stream->time_base;
     c->thread_count = tells_in_log(v) ? 1 : v->media->threads;
-    c->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
+    c->err_recognition = AV_EF_CRCCHECK;
     c->flags |= AV_CODEC_FLAG_UNALIGNED; /* else a crop at the left is moved to an even address */
     c->max_pixels = MOST_PIXELS;
     if (code >= 0) code = avcodec_open2(c, v->in.codec, NULL);

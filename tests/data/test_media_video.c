@@ -135,6 +135,27 @@ static void lossy_videos_equal_what_ffmpeg_gives(void **state)
 }
 
 /* The conversion has the same bits without any of the machine's vector instructions. */
+/* Cut without re-encoding out of open groups of pictures: the stream names references that are
+ * gone, for pictures nobody shows. */
+static void videos_cut_by_copying_are_read(void **state)
+{
+    (void)state;
+    if (!made) skip();
+    if (shell("grep -q libx264 %s/encoders", folder) != 0) skip();
+    ffmpeg(folder, "-f lavfi -i testsrc2=size=96x64:rate=25:duration=6 -c:v libx264 -x264opts "
+                   "open_gop=1:keyint=24:bframes=3 whole.mp4");
+    static const char *const cuts[] = { "cut.mp4", "cut.mkv", "cut.avi" };
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        char arguments[200];
+        snprintf(arguments, sizeof arguments, "-ss 2.3 -i whole.mp4 -c copy -t 2 %s", cuts[i]);
+        ffmpeg(folder, arguments);
+        collected c = read_media(folder, cuts[i]);
+        expect_count_of_ffprobe(cuts[i], c.n_frames);
+        assert_true(c.n_frames >= 40);
+        collected_fini(&c);
+    }
+}
+
 static void conversion_does_not_depend_on_the_machine(void **state)
 {
     (void)state;
@@ -322,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(lossless_videos_equal_their_source),
         TEST(lossy_videos_equal_what_ffmpeg_gives),
+        TEST(videos_cut_by_copying_are_read),
         TEST(conversion_does_not_depend_on_the_machine),
         TEST(videos_are_turned_as_they_ask),
         TEST(any_frames_may_be_picked),
