@@ -33,6 +33,9 @@ cf_status cf_check_pack(cf_check *c, const char *path);
 /* Among all videos of all lists and packs so far: the same content twice (files: all bytes; packs,
  * with `full`: all pixels), within one or between two of them. */
 cf_status cf_check_duplicates(cf_check *c);
+/* One problem line for the videos in the folder `root` that none of the lists names, so without
+ * label: how many, and the first few. Nothing where root is no folder. */
+cf_status cf_check_unlisted(cf_check *c, const char *root);
 /* Label names: CamelCase, underscores, blanks too many, the same name twice; with the fix. */
 cf_status cf_check_labels(cf_check *c, const char *path, const char *const *name, size_t n);
 /* The name with its words separated by single blanks; cf_free. */

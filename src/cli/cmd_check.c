@@ -43,13 +43,16 @@ static cf_status check_labels(cf_check *c, const char *path)
 
 static cf_status check_all(cf_check *c, const cli_args *args, const char *root)
 {
+    bool lists = false;
     for (size_t i = 0; i < args->n_positional; i++) {
         const char *path = args->positional[i];
         kind k = kind_of(path);
         if (k == LABELS) CF_TRY(check_labels(c, path));
         if (k == A_PACK) CF_TRY(cf_check_pack(c, path));
         if (k == A_LIST) CF_TRY(cf_check_list(c, path, root));
+        lists |= k == A_LIST;
     }
+    if (lists && root) CF_TRY(cf_check_unlisted(c, root));
     return cf_check_duplicates(c);
 }
 
@@ -74,7 +77,8 @@ int cmd_check(int argc, char **argv)
         .least = 1,
         .most = SIZE_MAX,
         .notes = "Give the lists of training and test together: a video that is in both is told, "
-                 "by its content\n(of packs with --full). Ends with status 1 if anything is wrong.",
+                 "by its content\n(of packs with --full), and so are videos of the root that are "
+                 "in none of them.\nEnds with status 1 if anything is wrong.",
     };
     cli_args args;
     int status = 0;

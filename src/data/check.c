@@ -13,6 +13,7 @@
 
 #include "crossframe/data.h"
 #include "crossframe/list.h"
+#include "data/check_unlisted.h"
 
 typedef struct {
     char *name, *file; /* file: what to read for the hash; NULL: hash is known */
@@ -195,9 +196,10 @@ static cf_status check_file(cf_check *c, const char *where, const char *name, co
     cf_status status = CF_OK;
     if (stat(file, &info) != 0)
         problem(c, "%s: %s is missing in %s", where, name, root);
-    else if (S_ISREG(info.st_mode) && info.st_size == 0)
+    else if (S_ISREG(info.st_mode) && info.st_size == 0) {
         problem(c, "%s: %s is empty", where, name);
-    else {
+        status = add_item(c, name, NULL, 0, 0);
+    } else {
         status = add_item(c, name, S_ISREG(info.st_mode) ? file : NULL, (uint64_t)info.st_size, 0);
         if (status == CF_OK && c->o.full) status = check_media(c, where, name, file, NULL, 0);
     }
@@ -401,6 +403,33 @@ cf_status cf_check_duplicates(cf_check *c)
                 b->name, c->places[b->where]);
     }
     return CF_OK;
+}
+
+/* ---- without label --------------------------------------------------------------------------- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+cf_status cf_check_unlisted(cf_check *c, const char *root)
+{
+    const char **names;
+    cf_unlisted u = { 0 };
+    if (!cf_is_folder(root)) return CF_OK;
+    CF_TRY(cf_alloc(&names, c->n_items, sizeof *names));
+    for (size_t i = 0; i < c->n_items; i++) names[i] = c->items[i].name;
+    if (c->n_items > 0) qsort(names, c->n_items, sizeof *names, by_text);
+    cf_status status = find(c, cf_unlisted_find(&u, root, names, c->n_items));
+    char shown[1024] = "";
+    for (size_t i = 0, at = 0; i < CF_UNLISTED_SHOWN && u.first[i] && at < sizeof shown; i++)
+        at += (size_t)snprintf(shown + at, sizeof shown - at, "%s%s", i ? ", " : "", u.first[i]);
+    if (u.n > 0)
+        problem(c, "%s: %zu videos are in none of the lists, so without label: %s%s", root, u.n,
+                shown, u.n > CF_UNLISTED_SHOWN ? ", ..." : "");
+    cf_unlisted_fini(&u);
+    cf_free(names);
+    return status;
 }
 
 /* ---- labels ---------------------------------------------------------------------------------- */

@@ -71,6 +71,17 @@ static void lists_against_a_folder(void **state)
     c = new_check(0, 1, true); /* not a video */
     assert_ok(cf_check_list(c, test, folder));
     TOLD(c, "line 1: copy.avi: ");
+    char *sub = test_path(folder, "more"), *last = put("last.txt", "a.avi 0\nempty.avi 1\n");
+    assert_ok(cf_make_folders(sub));
+    cf_free(put("more/d.mp4", "content"));
+    cf_free(put(".hidden.mp4", "content"));
+    c = new_check(2, 1, false);
+    assert_ok(cf_check_list(c, last, folder));
+    assert_ok(cf_check_unlisted(c, folder));
+    TOLD(c, "empty.avi is empty", "3 videos are in none of the lists");
+    assert_true(strstr(told, "b.avi") && strstr(told, "copy.avi") && strstr(told, "more/d.mp4"));
+    cf_free(sub);
+    cf_free(last);
     cf_free(sound);
     cf_free(train);
     cf_free(test);
@@ -172,6 +183,7 @@ static void every_failed_allocation_is_clean(void **state)
         cf_status status = cf_check_new(&c, &o);
         if (status == CF_OK) status = cf_check_list(c, list, folder);
         if (status == CF_OK) status = cf_check_duplicates(c);
+        if (status == CF_OK) status = cf_check_unlisted(c, folder);
         cf_memory_fail_at(0);
         cf_check_free(c);
         assert_int_equal(cf_memory_stats_get().bytes_now, before);
