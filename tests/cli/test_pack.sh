@@ -138,22 +138,29 @@ for i in $(seq 18); do echo "l$i.mp4 0"; done >long.txt
 mkdir long && for i in $(seq 18); do cp v/one/a.mp4 long/l$i.mp4; done
 rm long/l7.mp4 && : >long/l11.mp4
 long="--root long --list long.txt --labels labels.csv --short-side 240 --workers 2"
-start=$(date +%s%N)
 pack $long --out long.h5 >/dev/null 2>&1
-took=$((($(date +%s%N) - start) / 1000000))
+
+bytes_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
+# killed OUT OPTIONS...: starts the pack and kills it a moment after its journal has grown
+killed() {
+    local out=$1 before child
+    shift
+    before=$(bytes_of $out.journal)
+    "$program" pack $long --out $out "$@" >kill.log 2>&1 &
+    child=$!
+    while [ "$(bytes_of $out.journal)" -le "$before" ] && kill -0 $child 2>/dev/null; do sleep 0.01; done
+    sleep 0.0$((RANDOM % 9))
+    kill -9 $child 2>/dev/null
+    wait $child 2>/dev/null
+}
 kills() {
-    local went_on=0 part
-    for part in 5 40 60 90 30 50; do
-        "$program" pack $long --out kill.h5 >kill.log 2>&1 &
-        local child=$!
-        sleep "$(awk "BEGIN { print $took * $part / 100000 }")"
-        kill -9 $child 2>/dev/null
-        wait $child 2>/dev/null
-        if [ -e kill.h5 ] && [ ! -e kill.h5.journal ]; then
-            cmp kill.h5 long.h5 || return 1
-            grep -q "earlier, interrupted" kill.log && went_on=$((went_on + 1))
-            rm -f kill.h5*
-        fi
+    local went_on=0
+    for _ in $(seq 12); do
+        killed kill.h5
+        [ -e kill.h5.journal ] && continue
+        cmp kill.h5 long.h5 || return 1
+        grep -q "earlier, interrupted" kill.log && went_on=$((went_on + 1))
+        rm -f kill.h5*
     done
     pack $long --out kill.h5 >kill.log 2>&1 || return 1
     grep -q "earlier, interrupted" kill.log && went_on=$((went_on + 1))
@@ -164,15 +171,8 @@ kills() {
 check "killed at many moments, it goes on to the same bytes" kills
 
 kill_shards() {
-    local part
     pack $long --shards 3 --out a.h5 >/dev/null 2>&1
-    for part in 40 40; do
-        "$program" pack $long --shards 3 --out b.h5 >/dev/null 2>&1 &
-        local child=$!
-        sleep "$(awk "BEGIN { print $took * $part / 100000 }")"
-        kill -9 $child 2>/dev/null
-        wait $child 2>/dev/null
-    done
+    for _ in 1 2 3; do killed b.h5 --shards 3; done
     pack $long --shards 3 --out b.h5 >/dev/null 2>&1
     for i in 0 1 2; do cmp a-0000$i-of-00003.h5 b-0000$i-of-00003.h5 || return 1; done
     has a-00001-of-00003.h5 "4 videos, 200 frames" && [ ! -e b.h5.journal ]
@@ -182,7 +182,7 @@ check "shards too" kill_shards
 interrupted() { # leaves i.h5.journal
     "$program" pack $long --out i.h5 >/dev/null 2>&1 &
     local child=$!
-    sleep "$(awk "BEGIN { print $took * 0.5 / 1000 }")"
+    while [ "$(bytes_of i.h5.journal)" -lt 600 ] && kill -0 $child 2>/dev/null; do sleep 0.01; done
     kill -INT $child
     wait $child
     [ $? = 130 ] && [ -e i.h5.journal ]
