@@ -191,6 +191,7 @@ other_options() {
     interrupted && fails "had '--stride 1', now it is '--stride 2'" $long --out i.h5 --stride 2 &&
         head -15 long.txt >shorter.txt &&
         fails "had 'videos 18" --root long --list shorter.txt --labels labels.csv --short-side 240 --out i.h5 &&
+        mv i.h5.tmp away && fails "--restart begins anew" --workers 1 $long --out i.h5 &&
         pack $long --out i.h5 --restart --stride 2 && has i.h5 "16 videos, 400 frames"
 }
 check "Ctrl-C stops; other options or another list are refused until --restart" other_options
