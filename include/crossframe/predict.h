@@ -34,11 +34,13 @@ cf_status cf_labels_from_json(cf_labels *out, const char *json);
 /* ---- predictor ------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *checkpoint; /* weights: a path, or the name of published ones */
-    const char *vocabulary; /* NULL: looked for beside the checkpoint, then in the cache */
-    const char *cache;      /* folder of downloaded files; NULL: none */
-    size_t frames;          /* T; 0: as the weights or their run say, else 8 */
-    size_t clips, crops;    /* views of a video; crops 1 or 3 */
+    const char *checkpoint;  /* weights: a path, or the name of published ones */
+    const char *vocabulary;  /* NULL: looked for beside the checkpoint, then in the cache */
+    const char *cache;       /* folder of downloaded files; NULL: none */
+    size_t frames;           /* T; 0: as the weights or their run say, else 8 */
+    size_t clips, crops;     /* views of a video; crops 1 or 3 */
+    const char *const *opts; /* keys of the configuration and their values, as --opts */
+    size_t n_opts;
 } cf_predictor_options;
 
 typedef struct cf_predictor cf_predictor;

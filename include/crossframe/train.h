@@ -115,6 +115,8 @@ void cf_config_free(cf_config *c);
 /* Sets one key from a value as in YAML; `origin` is kept for messages. *c is unchanged on
  * failure. */
 cf_status cf_config_set(cf_config *c, const char *key, const char *value, const char *origin);
+/* "KEY", "VALUE" pairs and "KEY=VALUE"s, as cf_config_load takes them. */
+cf_status cf_config_set_opts(cf_config *c, const char *const *opts, size_t n_opts);
 /* The same for a dedicated option: the value of a text key is taken as it is, unquoted. */
 cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, const char *origin);
 /* Values that contradict each other or that nothing implements yet; logs what is accepted but

@@ -236,6 +236,8 @@ static int predict(const call *c, const cli_args *args)
                                .vocabulary = c->bpe,
                                .cache = cli_cache(),
                                .frames = (size_t)c->frames };
+    o.opts = args->opts;
+    o.n_opts = args->n_opts;
     if (!c->checkpoint) return cli_misused("predict", "--checkpoint FILE is missing");
     if (!parse_views(&o.clips, &o.crops, c->views))
         return cli_misused("predict", "--views takes CLIPSxCROPS, crops 1 or 3, not '%s'",
@@ -272,6 +274,8 @@ int cmd_predict(int argc, char **argv)
         { "bpe", 0, CLI_TEXT, &c.bpe, "FILE", "vocabulary, when not beside the weights", 0, 0 },
         { "frames", 0, CLI_INT, &c.frames, "T", "frames of a view, when the weights do not tell", 1,
           1024 },
+        { "opts", 0, CLI_OPTS, NULL, "KEY VALUE ...",
+          "sets keys of the configuration (MODEL.MIT_POSITION, TEST.SAMPLING ...)", 0, 0 },
         { "times", 0, CLI_FLAG, &c.times, NULL, "tells where the time went, on stderr", 0, 0 },
     };
     const cli_command command = {

@@ -68,7 +68,7 @@ static cf_status set_pair(cf_config *c, const char *pair)
     return status;
 }
 
-static cf_status set_opts(cf_config *c, const char *const *opts, size_t n_opts)
+cf_status cf_config_set_opts(cf_config *c, const char *const *opts, size_t n_opts)
 {
     for (size_t i = 0; i < n_opts; i++) {
         if (strchr(opts[i], '=')) {
@@ -92,7 +92,7 @@ cf_status cf_config_load(cf_config **out, const char *path, const char *const *o
     CF_TRY(make_default(&c));
     cf_status status = CF_OK;
     if (path) CF_GO(cf_config_merge_file(c, path));
-    CF_GO(set_opts(c, opts, n_opts));
+    CF_GO(cf_config_set_opts(c, opts, n_opts));
     *out = c;
     c = NULL;
 done:

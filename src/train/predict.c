@@ -53,11 +53,27 @@ const cf_view_options *cf_predictor_views(const cf_predictor *p) { return &p->vi
 /* The configuration of the run that wrote the weights, or the defaults. */
 static cf_status read_config(cf_predictor *p)
 {
-    const char *text = cf_weights_metadata(p->weights, "config");
-    if (!text || !cf_weights_metadata(p->weights, "crossframe"))
-        return cf_config_load(&p->config, NULL, NULL, 0);
-    CF_TRY_CTX(cf_config_parse(&p->config, text, strlen(text), "config"), "%s: metadata", p->path);
-    return CF_OK;
+    cf_weights *w;
+    CF_TRY(cf_weights_open(&w, p->path));
+    const char *text = cf_weights_metadata(w, "config");
+    cf_status status = text && cf_weights_metadata(w, "crossframe")
+                           ? cf_config_parse(&p->config, text, strlen(text), "metadata config")
+                           : cf_config_load(&p->config, NULL, NULL, 0);
+    cf_weights_close(w);
+    return status == CF_OK ? CF_OK : cf_fail_context(status, "%s", p->path);
+}
+
+/* What the caller asks for goes over it. */
+static cf_status set_config(cf_config *c, const cf_predictor_options *o)
+{
+    char *frames;
+    CF_TRY(cf_config_set_opts(c, o->opts, o->n_opts));
+    c->model.fix_visual = false; /* nothing is trained */
+    if (o->frames == 0) return CF_OK;
+    CF_TRY(cf_format(&frames, "%zu", o->frames));
+    cf_status status = cf_config_set(c, "DATA.NUM_FRAMES", frames, "--frames");
+    cf_free(frames);
+    return status;
 }
 
 /* A CLIP has no parts of X-CLIP: frames apart, their mean, bare texts. */
@@ -73,14 +89,6 @@ static void be_clip_mean(cf_config *c, const char *path)
 static cf_status decide_sizes(cf_predictor *p, const cf_predictor_options *o)
 {
     cf_config *c = p->config;
-    char *frames = NULL;
-    c->model.fix_visual = false; /* nothing is trained */
-    if (o->frames > 0) {
-        CF_TRY(cf_format(&frames, "%zu", o->frames));
-        cf_status status = cf_config_set(c, "DATA.NUM_FRAMES", frames, "--frames");
-        cf_free(frames);
-        CF_TRY(status);
-    }
     if (cf_xclip_file_is_clip(p->weights)) be_clip_mean(c, p->path);
     CF_TRY(cf_model_config(&p->sizes, c, p->weights, cf_tokenizer_vocabulary(p->tokenizer)));
     p->sizes.train_text = false;
@@ -116,8 +124,9 @@ static cf_status open_vocabulary(cf_predictor *p, const cf_predictor_options *o)
 static cf_status open_all(cf_predictor *p, const cf_predictor_options *o)
 {
     CF_TRY(cf_weights_locate(&p->path, o->checkpoint, o->cache));
-    CF_TRY(cf_weights_open_model(&p->weights, p->path));
     CF_TRY(read_config(p));
+    CF_TRY(set_config(p->config, o));
+    CF_TRY(cf_model_open_weights(&p->weights, p->config, p->path));
     CF_TRY(open_vocabulary(p, o));
     CF_TRY(decide_sizes(p, o));
     const char *own = cf_weights_metadata(p->weights, "classes");
