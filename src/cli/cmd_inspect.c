@@ -101,7 +101,10 @@ static cf_status inspect_pack(const inspect_request *q)
     print_extent("  in the original", source, "");
     print_extent("height", height, " pixels");
     print_extent("width", width, " pixels");
-    if (seconds > 0) printf("%-18s %.1f hours\n", "original length", seconds / 3600);
+    bool long_one = seconds >= 3600;
+    if (seconds > 0)
+        printf("%-18s %.1f %s\n", "original length", long_one ? seconds / 3600 : seconds,
+               long_one ? "hours" : "seconds");
     cf_status status = CF_OK;
     CF_GO(print_classes(p));
     CF_GO(print_splits(p));
