@@ -376,6 +376,7 @@ static cf_status write_all(job *j, pack_queue *q)
             pack_queue_next(q);
             if (j->next == shard_begin(j, j->shard + 1)) CF_GO(finish_shard(j));
             at = pack_tables_at(&j->tables);
+            if (j->next == j->entries.n) break; /* too late to be stopped */
         }
         if (cf_seconds() - j->synced >= j->sync_wait) CF_GO(sync_all(j));
         if (cf_seconds() - told < 0.2) continue;
