@@ -1,5 +1,6 @@
-/* Packing without video files: pixels of raw and png packs against the pictures, thinning, shards
- * and splits, older HDF5 layouts, the journal record by record, and every allocation failing. */
+/* Packing: pixels of raw and png packs against the pictures and against decoded videos, thinning,
+ * shards and splits, older HDF5 layouts, the journal record by record, and every allocation
+ * failing. */
 #include "../test_in_folder.h"
 
 #include "../../src/data/pack_journal.h"
@@ -216,6 +217,62 @@ static void shards_have_every_split(void **state)
     o.shards = 5;
     assert_fails(cf_packing_run(&n, &o), CF_EINVAL, "5 shards of 4 videos");
     cf_free(val);
+}
+
+/* ---- video files ----------------------------------------------------------------------------- */
+
+typedef struct {
+    const cf_pack *pack;
+    size_t row, n;
+} comparison;
+
+static cf_status compare_frame(void *user, int64_t frame, const cf_picture *p)
+{
+    comparison *c = user;
+    assert_frame(c->pack, c->row, frame, p->pixels, 3 * p->height * p->width);
+    c->n++;
+    return CF_OK;
+}
+
+/* H.264 with B frames, odd sizes, a GIF: as cf_media decodes them. */
+static void packs_of_videos_hold_what_is_decoded(void **state)
+{
+    (void)state;
+    static const char *const made[] = { "a.mp4", "b.mkv", "c.gif" };
+    static const char *const how[] = { "-c:v libx264 -pix_fmt yuv420p -bf 3",
+                                       "-c:v ffv1 -pix_fmt yuv444p", "" };
+    static const char text[] = "a.mp4 0\nb.mkv 1\nc.gif 2\n";
+    for (int i = 0; i < 3; i++) {
+        char *command;
+        assert_ok(cf_format(&command,
+                            "ffmpeg -v error -nostdin -f lavfi -i "
+                            "testsrc2=size=%s:rate=10:duration=1 %s %s/%s >/dev/null 2>&1",
+                            i == 1 ? "57x43" : "64x48", how[i], root, made[i]));
+        int status = system(command);
+        cf_free(command);
+        if (status != 0 || strncmp(cf_media_libraries(), "FFmpeg", 6) != 0) skip();
+    }
+    assert_ok(cf_file_write(list_path, text, strlen(text)));
+    for (int e = CF_ENCODING_RAW; e <= CF_ENCODING_PNG; e++) {
+        cf_packing_options o = options((cf_encoding)e);
+        cf_packing_count n;
+        cf_pack *p;
+        assert_ok(cf_packing_run(&n, &o));
+        assert_int_equal(n.videos, 3);
+        assert_ok(cf_pack_open(&p, out_path));
+        for (size_t v = 0; v < 3; v++) {
+            comparison c = { p, v, 0 };
+            cf_media *m;
+            char *path = test_path(root, made[v]);
+            assert_ok(cf_media_open(&m, path));
+            assert_ok(cf_media_read(m, NULL, 0, compare_frame, &c));
+            assert_int_equal(c.n, cf_pack_video_get(p, v).n_frames);
+            assert_int_equal(c.n, 10);
+            cf_media_close(m);
+            cf_free(path);
+        }
+        cf_pack_free(p);
+    }
 }
 
 /* ---- older HDF5 layouts ---------------------------------------------------------------------- */
@@ -442,6 +499,7 @@ static void a_stopped_pack_goes_on(void **state)
 
 #define PACK(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 TESTS(PACK(raw_and_png_packs_hold_the_pixels), PACK(the_short_side_is_that_of_the_recipe),
-      PACK(thinning_keeps_what_it_says), PACK(shards_have_every_split), PACK(one_hdf5_file_a_video),
+      PACK(thinning_keeps_what_it_says), PACK(shards_have_every_split),
+      PACK(packs_of_videos_hold_what_is_decoded), PACK(one_hdf5_file_a_video),
       PACK(one_hdf5_file_of_images), PACK(no_memory_is_an_error_and_no_leak),
       PACK(a_journal_is_read_up_to_where_it_is_torn), PACK(a_stopped_pack_goes_on))
