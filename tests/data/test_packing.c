@@ -162,9 +162,10 @@ static void thinning_keeps_what_it_says(void **state)
         size_t n;
         int64_t source[9];
     } cases[] = {
-        { 1, 4, 4, { 1, 3, 5, 7 } },                              /* of 9: floor((2k + 1) 9 / 8) */
-        { 2, 0, 5, { 0, 2, 4, 6, 8 } }, { 2, 3, 3, { 0, 4, 8 } }, /* of frames 0, 2, 4, 6, 8: numbers 0, 2, 4 */
-        { 4, 9, 3, { 0, 4, 8 } },       { 1, 1, 1, { 4 } },       { 100, 0, 1, { 0 } },
+        /* of 9 frames floor((2k + 1) 9 / 8); of 0, 2, 4, 6, 8 the numbers 0, 2, 4 */
+        { 1, 4, 4, { 1, 3, 5, 7 } }, { 2, 0, 5, { 0, 2, 4, 6, 8 } },
+        { 2, 3, 3, { 0, 4, 8 } },    { 4, 9, 3, { 0, 4, 8 } },
+        { 1, 1, 1, { 4 } },          { 100, 0, 1, { 0 } },
     };
     uint8_t pixels[3 * 50 * 50];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
