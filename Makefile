@@ -158,13 +158,20 @@ fuzz-run: $(FUZZ_PROGRAMS)
 peer-programs: $(PEER_PROGRAMS)
 .PHONY: peer-programs test-peer
 
-# Large comparisons with PyTorch, where it is installed (Debian: python3-torch).
+# Large comparisons with PyTorch, OpenCV and Python's text functions, where they are installed
+# (Debian: python3-torch, python3-opencv, python3-regex).
 PEER_PYTHON ?= /usr/bin/python3
 PEER_SIZES ?= tiny,B/32,L/14
 test-peer: all peer-programs
 	@if $(PEER_PYTHON) -c 'import torch' 2>/dev/null; then \
 	    $(PEER_PYTHON) tests/peer/test_peer.py $(B) --sizes $(PEER_SIZES); \
-	else echo "test-peer: skipped: $(PEER_PYTHON) has no torch"; fi
+	else echo "test-peer: weights: skipped: $(PEER_PYTHON) has no torch"; fi
+	@if $(PEER_PYTHON) -c 'import cv2' 2>/dev/null; then \
+	    $(PEER_PYTHON) tests/peer/resize_peer.py $(B)/tests/peer/peer_resize; \
+	else echo "test-peer: resize: skipped: $(PEER_PYTHON) has no cv2"; fi
+	@if $(PEER_PYTHON) -c 'import regex' 2>/dev/null; then \
+	    $(PEER_PYTHON) tests/peer/tokenizer_peer.py compare $(PROGRAM) tests/golden/tokenizer/merges.txt; \
+	else echo "test-peer: tokenizer: skipped: $(PEER_PYTHON) has no regex"; fi
 
 demo: deps
 	@$(STEP) all
