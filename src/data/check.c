@@ -388,6 +388,7 @@ static bool same_video(const item *a, const item *b)
 cf_status cf_check_duplicates(cf_check *c)
 {
     item *v = c->items;
+    if (c->n_items == 0) return CF_OK;
     qsort(v, c->n_items, sizeof *v, by_content);
     for (size_t i = 0; i < c->n_items; i++) {
         bool alone = (i == 0 || v[i - 1].size != v[i].size) &&
