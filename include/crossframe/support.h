@@ -94,6 +94,9 @@ cf_status cf_alloc_zero(void *out, size_t count, size_t size);
 /* Grows or shrinks *inout (NULL: allocates), keeping min(old, new) bytes; *inout unchanged on
  * failure. */
 cf_status cf_realloc(void *inout, size_t count, size_t size);
+/* Makes room for `need` elements in an array that grows one by one: at least doubles *capacity when
+ * it is smaller. Both unchanged on failure. */
+cf_status cf_grow(void *inout, size_t *capacity, size_t need, size_t size);
 void cf_free(void *p);
 /* Copies of strings; free with cf_free. */
 cf_status cf_strdup(char **out, const char *s);
@@ -186,6 +189,8 @@ cf_status cf_file_read_gz(char **out, size_t *n, const char *path, size_t max_by
 cf_status cf_file_write(const char *path, const void *bytes, size_t n);
 /* Syncs the complete file `with` and renames it over `path`. */
 cf_status cf_file_replace(const char *path, const char *with);
+/* All n bytes at place `at` of an open file; `path` is its name in messages. */
+cf_status cf_file_write_at(int fd, const char *path, const void *bytes, size_t n, int64_t at);
 bool cf_file_exists(const char *path);
 bool cf_is_folder(const char *path);
 cf_status cf_make_folders(const char *path); /* mkdir -p */

@@ -27,11 +27,7 @@ typedef struct {
 
 static cf_status add_symbol(learner *l, const char *a, const char *b)
 {
-    if (l->n_symbols == l->symbol_capacity) {
-        size_t capacity = 2 * l->symbol_capacity + 512;
-        CF_TRY(cf_realloc(&l->symbol, capacity, sizeof *l->symbol));
-        l->symbol_capacity = capacity;
-    }
+    CF_TRY(cf_grow(&l->symbol, &l->symbol_capacity, l->n_symbols + 1, sizeof *l->symbol));
     CF_TRY(cf_format(&l->symbol[l->n_symbols], "%s%s", a, b));
     l->n_symbols++;
     return CF_OK;
@@ -46,11 +42,7 @@ static cf_status add_piece(void *user, const char *piece, size_t n)
         l->word[*known].count++;
         return CF_OK;
     }
-    if (l->n_words == l->word_capacity) {
-        size_t capacity = 2 * l->word_capacity + 64;
-        CF_TRY(cf_realloc(&l->word, capacity, sizeof *l->word));
-        l->word_capacity = capacity;
-    }
+    CF_TRY(cf_grow(&l->word, &l->word_capacity, l->n_words + 1, sizeof *l->word));
     CF_TRY(byte_map_put(&l->index, piece, n, (int64_t)l->n_words));
     struct word *w = &l->word[l->n_words];
     CF_TRY(cf_alloc(&w->s, n, sizeof *w->s));

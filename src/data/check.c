@@ -82,11 +82,7 @@ static cf_status add_place(cf_check *c, const char *path)
 static cf_status add_item(cf_check *c, const char *name, const char *file, uint64_t size,
                           uint64_t hash)
 {
-    if (c->n_items == c->items_capacity) {
-        size_t capacity = 2 * c->items_capacity + 256;
-        CF_TRY(cf_realloc(&c->items, capacity, sizeof *c->items));
-        c->items_capacity = capacity;
-    }
+    CF_TRY(cf_grow(&c->items, &c->items_capacity, c->n_items + 1, sizeof *c->items));
     item it = { .where = c->n_places - 1, .size = size, .hash = hash };
     CF_TRY(cf_strdup(&it.name, name));
     cf_status status = file ? cf_strdup(&it.file, file) : CF_OK;

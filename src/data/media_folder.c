@@ -181,11 +181,7 @@ static bool is_img_number(const char *name)
 
 static cf_status add(pictures *p, const char *name)
 {
-    if (p->n == p->capacity) {
-        size_t capacity = p->capacity ? 2 * p->capacity : 64;
-        CF_TRY(cf_realloc(&p->name, capacity, sizeof *p->name));
-        p->capacity = capacity;
-    }
+    CF_TRY(cf_grow(&p->name, &p->capacity, p->n + 1, sizeof *p->name));
     CF_TRY(cf_strdup(&p->name[p->n], name));
     p->n++;
     return CF_OK;

@@ -209,11 +209,7 @@ static cf_status find_class(int32_t *label, finder *f, const char *class)
 
 static cf_status add_name(store *s, const char *name)
 {
-    if (s->n_names == s->name_capacity) {
-        size_t capacity = s->name_capacity ? 2 * s->name_capacity : 256;
-        CF_TRY(cf_realloc(&s->names, capacity, sizeof *s->names));
-        s->name_capacity = capacity;
-    }
+    CF_TRY(cf_grow(&s->names, &s->name_capacity, s->n_names + 1, sizeof *s->names));
     CF_TRY(cf_strdup(&s->names[s->n_names], name));
     s->n_names++;
     return CF_OK;
@@ -221,11 +217,7 @@ static cf_status add_name(store *s, const char *name)
 
 static cf_status add_entry(pack_entries *e, size_t *capacity, pack_entry entry)
 {
-    if (e->n == *capacity) {
-        size_t more = *capacity ? 2 * *capacity : 256;
-        CF_TRY(cf_realloc(&e->entry, more, sizeof *e->entry));
-        *capacity = more;
-    }
+    CF_TRY(cf_grow(&e->entry, capacity, e->n + 1, sizeof *e->entry));
     e->entry[e->n++] = entry;
     return CF_OK;
 }

@@ -100,13 +100,7 @@ cf_status pack_journal_add(pack_journal *j, const pack_record *r)
 
 cf_status pack_journal_sync(pack_journal *j)
 {
-    size_t at = 0;
-    while (at < j->n) {
-        ssize_t done = pwrite(j->fd, j->pending + at, j->n - at, j->end + (off_t)at);
-        if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return CF_FAIL(CF_EIO, "cannot write %s: %s", j->path, strerror(errno));
-        at += (size_t)done;
-    }
+    CF_TRY(cf_file_write_at(j->fd, j->path, j->pending, j->n, (int64_t)j->end));
     if (fdatasync(j->fd) != 0 && errno != EINVAL)
         return CF_FAIL(CF_EIO, "cannot sync %s: %s", j->path, strerror(errno));
     j->end += (off_t)j->n;

@@ -106,23 +106,11 @@ cf_status cf_pack_writer_split(cf_pack_writer *w, const char *name, const int64_
     return pack_tables_split(&w->tables, name, rows, n);
 }
 
-static cf_status put(cf_pack_writer *w, const uint8_t *bytes, size_t n, int64_t at)
-{
-    while (n > 0) {
-        ssize_t done = pwrite(w->fd, bytes, n, (off_t)at);
-        if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return CF_FAIL(CF_EIO, "cannot write %s: %s", w->temporary, strerror(errno));
-        bytes += done;
-        n -= (size_t)done;
-        at += done;
-    }
-    return CF_OK;
-}
-
 static cf_status put_frame(cf_pack_writer *w, const uint8_t *bytes, size_t n, size_t height,
                            size_t width, int32_t source)
 {
-    CF_TRY(put(w, bytes, n, (int64_t)CF_H5_HEAD + pack_tables_at(&w->tables)));
+    CF_TRY(cf_file_write_at(w->fd, w->temporary, bytes, n,
+                            (int64_t)CF_H5_HEAD + pack_tables_at(&w->tables)));
     return pack_tables_frame(&w->tables, n, height, width, source);
 }
 

@@ -110,27 +110,14 @@ static cf_status open_data(job *j)
 
 static cf_status write_at(job *j, const uint8_t *bytes, size_t n, int64_t at)
 {
-    at += (int64_t)CF_H5_HEAD;
-    while (n > 0) {
-        ssize_t done = pwrite(j->fd, bytes, n, (off_t)at);
-        if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return CF_FAIL(CF_EIO, "cannot write %s: %s", j->temporary, strerror(errno));
-        bytes += done;
-        n -= (size_t)done;
-        at += done;
-    }
-    return CF_OK;
+    return cf_file_write_at(j->fd, j->temporary, bytes, n, (int64_t)CF_H5_HEAD + at);
 }
 
 /* ---- what is done ---------------------------------------------------------------------------- */
 
 static cf_status add_problem(job *j, const char *why)
 {
-    if (j->n_problems == j->problem_capacity) {
-        size_t capacity = j->problem_capacity ? 2 * j->problem_capacity : 64;
-        CF_TRY(cf_realloc(&j->problems, capacity, sizeof *j->problems));
-        j->problem_capacity = capacity;
-    }
+    CF_TRY(cf_grow(&j->problems, &j->problem_capacity, j->n_problems + 1, sizeof *j->problems));
     problem p = { .entry = j->next };
     CF_TRY(cf_strdup(&p.why, why));
     j->problems[j->n_problems++] = p;

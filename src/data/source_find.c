@@ -55,14 +55,10 @@ typedef struct {
 /* Takes over `path`, also on failure. */
 static cf_status add(paths *p, char *path)
 {
-    if (p->n == p->capacity) {
-        size_t capacity = p->capacity ? 2 * p->capacity : 8;
-        cf_status status = cf_realloc(&p->path, capacity, sizeof *p->path);
-        if (status != CF_OK) {
-            cf_free(path);
-            return status;
-        }
-        p->capacity = capacity;
+    cf_status status = cf_grow(&p->path, &p->capacity, p->n + 1, sizeof *p->path);
+    if (status != CF_OK) {
+        cf_free(path);
+        return status;
     }
     p->path[p->n++] = path;
     return CF_OK;

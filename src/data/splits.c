@@ -19,11 +19,7 @@ void cf_split_fini(cf_split *s)
 
 cf_status split_add(cf_split *s, const char *path, int32_t label)
 {
-    if (s->n == s->capacity) {
-        size_t capacity = 2 * s->capacity + 64;
-        CF_TRY(cf_realloc(&s->video, capacity, sizeof *s->video));
-        s->capacity = capacity;
-    }
+    CF_TRY(cf_grow(&s->video, &s->capacity, s->n + 1, sizeof *s->video));
     CF_TRY(cf_strdup(&s->video[s->n].path, path));
     s->video[s->n++].label = label;
     return CF_OK;

@@ -155,11 +155,7 @@ static cf_status add(cf_tar *t, const uint8_t *h, const extras *e, size_t at, si
     size_t name_n = text_length((const uint8_t *)name, e->name ? e->name_n : 100);
     size_t prefix_n = 0; /* GNU's "ustar  " has times where POSIX has the prefix */
     if (!e->name && memcmp(h + 257, "ustar", 6) == 0) prefix_n = text_length(h + 345, 155);
-    if (t->n == t->capacity) {
-        size_t capacity = t->capacity ? 2 * t->capacity : 64;
-        CF_TRY(cf_realloc(&t->members, capacity, sizeof *t->members));
-        t->capacity = capacity;
-    }
+    CF_TRY(cf_grow(&t->members, &t->capacity, t->n + 1, sizeof *t->members));
     char *text;
     CF_TRY(cf_alloc(&text, prefix_n + name_n + 2, 1));
     size_t used = prefix_n;

@@ -31,11 +31,7 @@ typedef struct {
 
 cf_status runes_put(runes *r, int32_t c)
 {
-    if (r->n == r->capacity) {
-        size_t capacity = 2 * r->capacity + 64;
-        CF_TRY(cf_realloc(&r->v, capacity, sizeof *r->v));
-        r->capacity = capacity;
-    }
+    CF_TRY(cf_grow(&r->v, &r->capacity, r->n + 1, sizeof *r->v));
     r->v[r->n++] = c;
     return CF_OK;
 }

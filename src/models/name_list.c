@@ -71,11 +71,7 @@ cf_status cf_name_list_add(cf_name_list *l, const char *name, const char *note)
         return CF_OK;
     }
     if (!g) {
-        if (l->n_groups == l->capacity) {
-            size_t capacity = l->capacity ? 2 * l->capacity : 16;
-            CF_TRY(cf_realloc(&l->group, capacity, sizeof *l->group));
-            l->capacity = capacity;
-        }
+        CF_TRY(cf_grow(&l->group, &l->capacity, l->n_groups + 1, sizeof *l->group));
         CF_TRY(new_group(&l->group[l->n_groups], name, at, digits, note));
         g = &l->group[l->n_groups++];
     }

@@ -93,6 +93,20 @@ done:
     return status;
 }
 
+cf_status cf_file_write_at(int fd, const char *path, const void *bytes, size_t n, int64_t at)
+{
+    const char *from = bytes;
+    while (n > 0) {
+        ssize_t done = pwrite(fd, from, n, (off_t)at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return CF_FAIL(CF_EIO, "cannot write %s: %s", path, strerror(errno));
+        from += done;
+        n -= (size_t)done;
+        at += done;
+    }
+    return CF_OK;
+}
+
 bool cf_file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 bool cf_is_folder(const char *path)

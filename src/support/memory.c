@@ -105,6 +105,17 @@ cf_status cf_realloc(void *inout, size_t count, size_t size)
     return CF_OK;
 }
 
+cf_status cf_grow(void *inout, size_t *capacity, size_t need, size_t size)
+{
+    if (need <= *capacity) return CF_OK;
+    size_t more;
+    CF_TRY(cf_mul_size(&more, *capacity, 2));
+    if (more < need) more = need < 64 ? 64 : need;
+    CF_TRY(cf_realloc(inout, more, size));
+    *capacity = more;
+    return CF_OK;
+}
+
 void cf_free(void *p)
 {
     if (!p) return;

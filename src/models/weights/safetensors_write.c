@@ -18,11 +18,7 @@ typedef struct {
 
 static cf_status put(text *t, const char *bytes, size_t n)
 {
-    if (n > t->capacity - t->n) {
-        size_t capacity = t->capacity + n > 2 * t->capacity ? t->capacity + n : 2 * t->capacity;
-        CF_TRY(cf_realloc(&t->bytes, capacity, 1));
-        t->capacity = capacity;
-    }
+    CF_TRY(cf_grow(&t->bytes, &t->capacity, t->n + n, 1));
     if (n > 0) memcpy(t->bytes + t->n, bytes, n);
     t->n += n;
     return CF_OK;

@@ -23,11 +23,7 @@ typedef struct {
 
 static cf_status put(pickle *p, const void *bytes, size_t n)
 {
-    if (n > p->capacity - p->n) {
-        size_t capacity = 2 * p->capacity + n + 4096;
-        CF_TRY(cf_realloc(&p->bytes, capacity, 1));
-        p->capacity = capacity;
-    }
+    CF_TRY(cf_grow(&p->bytes, &p->capacity, p->n + n, 1));
     memcpy(p->bytes + p->n, bytes, n);
     p->n += n;
     return CF_OK;
