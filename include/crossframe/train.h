@@ -148,10 +148,16 @@ typedef struct {
 
 typedef struct {
     int epoch;
-    double top1, top5; /* percent */
-    int64_t videos;    /* with a label, scored */
-    int views;         /* of each video */
-    int64_t missing;   /* could not be read */
+    int64_t step;       /* optimiser steps done; -1 (as epoch): the weights' file does not tell */
+    double top1, top5;  /* percent; NaN without a labelled video, as the next */
+    double mean_class;  /* percent: mean of the classes' own top-1, over classes with videos */
+    int64_t videos;     /* with a label, scored */
+    int64_t unlabelled; /* scored beside them */
+    int64_t missing;    /* could not be read */
+    int views, frames;  /* views of each video, frames of a view */
+    /* "last", "best" or "ema"; of cf_run_test the weights' path, while the run lives. */
+    const char *weights;
+    double seconds, time; /* of the test; since 1970 */
 } cf_eval_record;
 
 typedef struct cf_run_log cf_run_log;
@@ -161,8 +167,8 @@ typedef struct cf_run_log cf_run_log;
  * not a run log, nothing is changed. */
 cf_status cf_run_log_open(cf_run_log **out, const char *path, int64_t keep_steps,
                           size_t keep_evals);
-/* Numbers that are not finite become null; "skipped" and "missing" stand in the line when there are
- * any. These allocate nothing. */
+/* Numbers that are not finite become null; "skipped", "unlabelled" and "missing" stand in the line
+ * when there are any. These allocate nothing. */
 cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r);
 cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r);
 size_t cf_run_log_evals(const cf_run_log *l); /* eval lines in the file: for the checkpoint */

@@ -284,7 +284,9 @@ static cf_status save(const cf_run *r, const char *path, bool full)
 static cf_status test_and_log(cf_run *r, size_t clips, size_t crops)
 {
     cf_eval_record record;
-    CF_TRY(cf_run_evaluate(&record, r, clips, crops, NULL));
+    cf_metrics metrics;
+    CF_TRY(cf_run_evaluate(&record, &metrics, r, clips, crops, NULL));
+    cf_metrics_fini(&metrics);
     if (r->at.epoch == r->config->train.epochs) record.epoch--; /* the test after the last one */
     CF_TRY(cf_run_log_eval(r->log, &record));
     bool best = clips * crops == 1 && record.top1 > r->at.best_top1;
@@ -334,15 +336,18 @@ cf_status cf_run_test(cf_eval_record *out, cf_run *r)
 {
     size_t clips = (size_t)r->config->test.num_clip, crops = (size_t)r->config->test.num_crop;
     cf_scores scores = { 0 };
+    cf_metrics metrics = { 0 };
     cf_status status = CF_OK;
     cf_eval_record record;
     if (!r->test) return CF_FAIL(CF_EINVAL, "configuration: DATA.VAL_FILE is not set");
     const char *path = r->options.scores;
     if (path) CF_TRY(cf_scores_new(&scores, cf_dataset_size(r->test), clips * crops, r->classes.n));
-    CF_GO(cf_run_evaluate(&record, r, clips, crops, path ? &scores : NULL));
+    CF_GO(cf_run_evaluate(&record, &metrics, r, clips, crops, path ? &scores : NULL));
+    record.weights = r->weights;
     if (path) CF_GO(cf_scores_write(&scores, r->test, path));
     *out = record;
 done:
     cf_scores_fini(&scores);
+    cf_metrics_fini(&metrics);
     return status;
 }

@@ -4,7 +4,8 @@
  *   run_classes.c   class names, their token table, their families
  *   checkpoint.c    where a run stands <-> a file
  *   loop.c          one optimiser step, one epoch
- *   evaluate.c      one pass over the test set;  scores.c  its scores as HDF5
+ *   evaluate.c      one pass over the test set;  metrics.c  what it counts;  scores.c  its scores
+ *                   as HDF5
  *   run.c           opens everything, then epoch after epoch
  *   predict.c       a checkpoint against chosen labels;  labels.c, predict_input.c  what it is
  *   given
@@ -97,7 +98,7 @@ cf_status cf_checkpoint_read(cf_run *r, const cf_weights *f);
 /* full: with the optimiser's state. */
 cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
 
-/* ---- loop.c, evaluate.c, scores.c ------------------------------------------------------------ */
+/* ---- loop.c, evaluate.c, metrics.c, scores.c ------------------------------------------------- */
 
 /* From r->at to the end of its epoch; CF_EINTERRUPTED after the step in which it was asked to
  * stop. */
@@ -111,12 +112,38 @@ cf_status cf_scores_new(cf_scores *out, size_t n, size_t views, size_t K);
 cf_status cf_scores_write(const cf_scores *s, const cf_dataset *d, const char *path);
 void cf_scores_fini(cf_scores *s);
 
+/* What a test found; rows are the dataset's videos. metrics.c says how it counts. */
+typedef struct {
+    size_t n, K, k;      /* videos, classes, k = min(5, K) */
+    int32_t *label;      /* [n]; -1: none. The caller's to fill before videos are added */
+    int32_t *family;     /* [K]; the same; all 0 from cf_metrics_new */
+    int32_t *prediction; /* [n, k] classes by falling score; -1: no further class, or not read */
+    float *score;        /* [n, k] theirs, mean of the views' probabilities; NaN beside -1 */
+    int32_t *confusion;  /* [K, K] videos by label and first prediction */
+    bool *seen;          /* [n] */
+    size_t scored;       /* videos added */
+    int64_t videos;      /* of them with a label */
+    int64_t top1, top5;  /* of these hits */
+} cf_metrics;
+typedef struct {
+    int64_t videos, hits;
+    int32_t wrong; /* the most frequent wrong prediction, of equals the first; -1: none */
+} cf_class_metrics;
+cf_status cf_metrics_new(cf_metrics *out, size_t n, size_t K);
+void cf_metrics_fini(cf_metrics *m);
+/* Video `row`, which must be new. sum [K]: of the views' probabilities. */
+void cf_metrics_add(cf_metrics *m, size_t row, const float *sum, size_t views);
+cf_class_metrics cf_metrics_of_class(const cf_metrics *m, size_t label);
+double cf_metrics_mean_class(const cf_metrics *m); /* percent; NaN: no labelled video */
+double cf_percent(int64_t hits, int64_t videos);   /* NaN of none */
+
 /* Frozen or just computed features of all classes, in r->text. */
 cf_status cf_run_text_features(cf_run *r);
 /* sum[k] += softmax(logits)[k]; false if a logit is not finite. */
 bool cf_add_softmax(double *sum, const cf_real *logits, size_t K);
-/* scores may be NULL. */
-cf_status cf_run_evaluate(cf_eval_record *out, cf_run *r, size_t clips, size_t crops,
-                          cf_scores *scores);
+/* *metrics is made here (cf_metrics_fini); scores may be NULL. The record's epoch and step are
+ * r->at's, its weights "last". */
+cf_status cf_run_evaluate(cf_eval_record *out, cf_metrics *metrics, cf_run *r, size_t clips,
+                          size_t crops, cf_scores *scores);
 
 #endif

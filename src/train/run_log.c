@@ -163,12 +163,18 @@ cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r)
 
 cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r)
 {
-    char line[LINE], top1[NUMBER], top5[NUMBER], missing[2 * NUMBER];
+    char line[LINE], top1[NUMBER], top5[NUMBER], mean[NUMBER], s[NUMBER], time[NUMBER];
+    char unlabelled[2 * NUMBER], missing[2 * NUMBER];
     int n = snprintf(line, sizeof line,
-                     "{\"kind\":\"eval\",\"epoch\":%d,\"top1\":%s,\"top5\":%s,\"videos\":%" PRId64
-                     ",\"views\":%d%s}\n",
-                     r->epoch, number(top1, r->top1, 9), number(top5, r->top5, 9), r->videos,
-                     r->views, count(missing, "missing", r->missing));
+                     "{\"kind\":\"eval\",\"epoch\":%d,\"step\":%" PRId64
+                     ",\"top1\":%s,\"top5\":%s,\"mean_class\":%s,\"videos\":%" PRId64
+                     ",\"views\":%d,\"frames\":%d,\"weights\":\"%s\"%s%s,\"seconds\":%s,"
+                     "\"time\":%s}\n",
+                     r->epoch, r->step, number(top1, r->top1, 9), number(top5, r->top5, 9),
+                     number(mean, r->mean_class, 9), r->videos, r->views, r->frames, r->weights,
+                     count(unlabelled, "unlabelled", r->unlabelled),
+                     count(missing, "missing", r->missing), number(s, r->seconds, 6),
+                     number(time, r->time, 13));
     CF_TRY(append(l, line, n));
     l->evals++;
     return CF_OK;

@@ -36,7 +36,17 @@ static void put_step(cf_run_log *l, int epoch, int64_t step)
 
 static void put_eval(cf_run_log *l, int epoch)
 {
-    cf_eval_record r = { .epoch = epoch, .top1 = 100.0 / 3, .top5 = 90, .videos = 12, .views = 1 };
+    cf_eval_record r = { .epoch = epoch,
+                         .step = 2 * epoch + 2,
+                         .top1 = 100.0 / 3,
+                         .top5 = 90,
+                         .mean_class = 200.0 / 3,
+                         .videos = 12,
+                         .views = 1,
+                         .frames = 8,
+                         .weights = "last",
+                         .seconds = 1.5,
+                         .time = 1769860800.125 };
     assert_ok(cf_run_log_eval(l, &r));
 }
 
@@ -80,8 +90,10 @@ static void lines_are_as_designed(void **state)
     assert_string_equal(text, "{\"kind\":\"step\",\"epoch\":1,\"step\":5,\"loss\":3.71428571,"
                               "\"lr\":3.33333333e-06,\"grad_norm\":0.25,\"seconds\":0.5,"
                               "\"data_seconds\":0.001,\"videos_per_second\":64}\n"
-                              "{\"kind\":\"eval\",\"epoch\":1,\"top1\":33.3333333,\"top5\":90,"
-                              "\"videos\":12,\"views\":1}\n");
+                              "{\"kind\":\"eval\",\"epoch\":1,\"step\":4,\"top1\":33.3333333,"
+                              "\"top5\":90,\"mean_class\":66.6666667,\"videos\":12,\"views\":1,"
+                              "\"frames\":8,\"weights\":\"last\",\"seconds\":1.5,"
+                              "\"time\":1769860800.125}\n");
     cf_free(text);
     cf_free(path);
     test_folder_remove(folder);
@@ -103,11 +115,19 @@ static void numbers_are_always_json(void **state)
                          .videos_per_second = -NAN,
                          .skipped = INT64_MIN };
     assert_ok(cf_run_log_step(l, &r));
-    cf_eval_record e = { .top1 = NAN,
+    cf_eval_record e = { .epoch = -2147483647,
+                         .step = INT64_MIN,
+                         .top1 = NAN,
                          .top5 = INFINITY,
+                         .mean_class = -1.7976931348623157e308,
                          .videos = INT64_MAX,
+                         .unlabelled = INT64_MIN,
+                         .missing = INT64_MIN,
                          .views = 2147483647,
-                         .missing = INT64_MIN };
+                         .frames = 2147483647,
+                         .weights = "best",
+                         .seconds = -1.7976931348623157e308,
+                         .time = -1.7976931348623157e308 };
     assert_ok(cf_run_log_eval(l, &e));
     cf_run_log_close(l);
     char *text = text_of(path), *rest = text;
@@ -121,7 +141,7 @@ static void numbers_are_always_json(void **state)
     char *again = text_of(path);
     assert_non_null(strstr(again, "\"loss\":null"));
     assert_non_null(strstr(again, ",\"skipped\":-9223372036854775808}\n"));
-    assert_non_null(strstr(again, ",\"missing\":-9223372036854775808}\n"));
+    assert_non_null(strstr(again, ",\"missing\":-9223372036854775808,\"seconds\":"));
     cf_free(again);
     cf_free(text);
     cf_free(path);
