@@ -43,8 +43,10 @@ struct cf_op {
     int arity;          /* inputs; trailing or documented optional ones may be NULL */
     size_t param_size;
     cf_status (*infer)(cf_node *n);
-    void (*forward)(const cf_node *n);  /* fills the output; allocates nothing */
-    void (*backward)(const cf_node *n); /* NULL for views */
+    void (*forward)(const cf_node *n); /* fills the output; allocates nothing */
+    /* NULL for views. Asks for the gradients of its inputs in their order, n->pass last. */
+    void (*backward)(const cf_node *n);
+    unsigned without_grad; /* bit i: input i gets none, even if it wants one */
 };
 
 struct cf_node {
@@ -59,12 +61,17 @@ struct cf_node {
     /* filled in by infer: */
     size_t n_keep, n_scratch_forward, n_scratch_backward; /* elements */
     double flop_forward, flop_backward; /* of matrix products, 2 per multiply-add */
+    int pass; /* 1 + the input that cf_grad_pass hands the output's gradient to; 0: none */
 };
 
 /* ---- the tape -------------------------------------------------------------------------------- */
 
 typedef struct {
     size_t limit_bytes; /* most bytes of either arena; 0 = physical memory */
+    /* Nothing is computed: operations infer their shapes, memory and flop are counted exactly as in
+     * a real step, forward and backward, but there are no numbers behind any tensor (.data and
+     * .grad must not be touched) and no limit. Parameters: cf_params_plan. */
+    bool dry;
 } cf_tape_options;
 cf_status cf_tape_new(cf_tape **out, const cf_tape_options *options); /* options NULL: defaults */
 void cf_tape_free(cf_tape *t);
@@ -83,6 +90,7 @@ typedef struct {
     double flop;                           /* matrix-product operations since reset, both ways */
 } cf_tape_stats;
 cf_tape_stats cf_tape_stats_get(const cf_tape *t);
+bool cf_tape_is_dry(const cf_tape *t);
 /* Time spent in each op family since switched on; for profiles. */
 typedef struct {
     const char *family;
@@ -122,9 +130,10 @@ cf_real *cf_grad(const cf_node *n, int i);
 /* The same for operations that can overwrite: *fresh = true means the buffer holds nothing yet and
  * must be written in full; false means add. */
 cf_real *cf_grad_fresh(const cf_node *n, int i, bool *fresh);
-/* Hands the output's gradient on as (part of) input i's: moved when possible, added otherwise. To
- * be called last in backward: n->out->grad may be gone afterwards. Same element count. */
-void cf_grad_pass(const cf_node *n, int i);
+/* Hands the output's gradient on as (part of) that of input n->pass - 1, which infer chose: moved
+ * when possible, added otherwise. To be called last in backward: n->out->grad may be gone
+ * afterwards. Same element count. */
+void cf_grad_pass(const cf_node *n);
 
 /* All operations, for tests and tools; NULL-terminated. */
 extern const cf_op *const cf_op_table[];
@@ -158,6 +167,8 @@ typedef bool cf_param_filter(const char *name, const void *user);
 /* Obtains the blocks; `trainable` NULL: all. Every tensor is padded to 64 bytes (padding is zero);
  * the weights have no values yet. */
 cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user);
+/* The same for a dry tape: no memory, no values; weights and gradients must not be touched. */
+void cf_params_plan(cf_params *p, cf_param_filter *trainable, const void *user);
 /* Start values: each parameter from its own stream, keyed by (seed, name). */
 void cf_params_init(cf_params *p, uint64_t seed);
 void cf_params_init_one(cf_param *q, uint64_t seed);
@@ -169,5 +180,7 @@ cf_real *cf_params_weights(const cf_params *p, size_t *n);
 cf_real *cf_params_grads(const cf_params *p);
 void cf_params_zero_grads(cf_params *p);
 size_t cf_params_numbers(const cf_params *p, bool trainable_only); /* without padding */
+/* Of the block of what is trained, or of the frozen one: elements, with padding. */
+size_t cf_params_block(const cf_params *p, bool trainable);
 
 #endif

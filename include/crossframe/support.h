@@ -127,6 +127,10 @@ typedef size_t cf_arena_mark_t;
 
 /* limit_bytes: most that may be in use at once; 0 = the machine's physical memory. */
 cf_status cf_arena_new(cf_arena **out, const char *name, size_t limit_bytes);
+/* One that has no memory and no limit, but the same marks and peak as if it had: every push gives
+ * CF_ARENA_NOWHERE, which must not be read or written. */
+cf_status cf_arena_new_counting(cf_arena **out, const char *name);
+#define CF_ARENA_NOWHERE ((void *)(uintptr_t)CF_ALIGN)
 void cf_arena_free(cf_arena *a);
 /* 64-byte aligned, uninitialised, count * size bytes. CF_ENOMEM names the arena and both
  * numbers. */

@@ -11,7 +11,7 @@ struct cf_params {
     cf_param **items;
     size_t count, room;
     cf_real *weights, *grads, *frozen;
-    size_t n_trainable;
+    size_t n_frozen, n_trainable;
 };
 
 cf_status cf_params_new(cf_params **out) { return cf_alloc_zero(out, 1, sizeof **out); }
@@ -66,7 +66,8 @@ static size_t padded(size_t n)
     return (n + unit - 1) / unit * unit;
 }
 
-cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user)
+/* Each parameter's place in its block, and the blocks' sizes. */
+static void lay_out(cf_params *p, cf_param_filter *trainable, const void *user)
 {
     size_t n[2] = { 0, 0 }; /* frozen, trainable */
     for (size_t i = 0; i < p->count; i++) {
@@ -75,10 +76,27 @@ cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *
         q->start = n[q->trainable];
         n[q->trainable] += padded(q->tensor.n);
     }
-    CF_TRY(cf_alloc(&p->frozen, n[0], sizeof(cf_real)));
-    CF_TRY(cf_alloc(&p->weights, n[1], sizeof(cf_real)));
-    CF_TRY(cf_alloc_zero(&p->grads, n[1], sizeof(cf_real)));
+    p->n_frozen = n[0];
     p->n_trainable = n[1];
+}
+
+void cf_params_plan(cf_params *p, cf_param_filter *trainable, const void *user)
+{
+    lay_out(p, trainable, user);
+    for (size_t i = 0; i < p->count; i++) {
+        cf_param *q = p->items[i];
+        q->tensor.needs_grad = q->trainable;
+        q->tensor.data = CF_ARENA_NOWHERE;
+        q->tensor.grad = q->trainable ? CF_ARENA_NOWHERE : NULL;
+    }
+}
+
+cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user)
+{
+    lay_out(p, trainable, user);
+    CF_TRY(cf_alloc(&p->frozen, p->n_frozen, sizeof(cf_real)));
+    CF_TRY(cf_alloc(&p->weights, p->n_trainable, sizeof(cf_real)));
+    CF_TRY(cf_alloc_zero(&p->grads, p->n_trainable, sizeof(cf_real)));
     for (size_t i = 0; i < p->count; i++) {
         cf_param *q = p->items[i];
         q->tensor.needs_grad = q->trainable;
@@ -131,6 +149,11 @@ cf_real *cf_params_weights(const cf_params *p, size_t *n)
 cf_real *cf_params_grads(const cf_params *p) { return p->grads; }
 
 void cf_params_zero_grads(cf_params *p) { cf_vec_zero(p->grads, p->n_trainable); }
+
+size_t cf_params_block(const cf_params *p, bool trainable)
+{
+    return trainable ? p->n_trainable : p->n_frozen;
+}
 
 size_t cf_params_numbers(const cf_params *p, bool trainable_only)
 {

@@ -22,6 +22,7 @@ cf_status cf_pool_get(cf_real **out, cf_pool *p, size_t n)
         *best = b->next;
     } else {
         CF_TRY(cf_arena_push(p->arena, &b, sizeof *b + n * sizeof(cf_real), 1));
+        if (p->dry) CF_TRY(cf_arena_push(p->dry, &b, 1, sizeof *b));
         b->n = n;
     }
     *out = (cf_real *)(b + 1);

@@ -2,22 +2,36 @@
  *
  * Memory of one operation in the value arena: the output tensor, its data, the kept values and the
  * node stay until reset (or until the surrounding segment ends); scratch is given back at once.
- * Gradients of intermediates live in the gradient arena behind a free list (see pool.c). */
+ * Gradients of intermediates live in the gradient arena behind a free list (see pool.c).
+ *
+ * A dry tape takes the same way, so that its peaks are those of a real one: it pushes, marks and
+ * rewinds on arenas that only count, and leaves out what would touch a number. Of an operation it
+ * needs infer alone: which gradients backward asks for, and in which order, is the same for all. */
 #include <string.h>
 
 #include "tape.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+#define DRY_BYTES ((size_t)1 << 30) /* most of a dry step's nodes and lists */
+
 cf_status cf_tape_new(cf_tape **out, const cf_tape_options *options)
 {
-    size_t limit = options ? options->limit_bytes : 0;
+    static const cf_tape_options standard;
+    const cf_tape_options *o = options ? options : &standard;
     cf_status status = CF_OK;
     cf_tape *t = NULL;
     CF_TRY(cf_alloc_zero(&t, 1, sizeof *t));
     t->record = true;
-    CF_GO(cf_arena_new(&t->values, "activation", limit));
-    CF_GO(cf_arena_new(&t->pool.arena, "gradient", limit));
+    if (o->dry) {
+        CF_GO(cf_arena_new(&t->dry, "plan", DRY_BYTES));
+        CF_GO(cf_arena_new_counting(&t->values, "activation"));
+        CF_GO(cf_arena_new_counting(&t->pool.arena, "gradient"));
+        t->pool.dry = t->dry;
+    } else {
+        CF_GO(cf_arena_new(&t->values, "activation", o->limit_bytes));
+        CF_GO(cf_arena_new(&t->pool.arena, "gradient", o->limit_bytes));
+    }
     *out = t;
     return CF_OK;
 done:
@@ -30,6 +44,7 @@ void cf_tape_free(cf_tape *t)
     if (!t) return;
     cf_arena_free(t->values);
     cf_arena_free(t->pool.arena);
+    cf_arena_free(t->dry);
     cf_free(t);
 }
 
@@ -37,6 +52,7 @@ void cf_tape_reset(cf_tape *t)
 {
     cf_arena_rewind(t->values, 0);
     cf_pool_reset(&t->pool);
+    if (t->dry) cf_arena_rewind(t->dry, 0);
     t->last = NULL;
     t->status = CF_OK;
     t->flop = 0;
@@ -52,6 +68,8 @@ bool cf_tape_record(cf_tape *t, bool on)
 }
 
 bool cf_tape_recording(const cf_tape *t) { return t->record; }
+
+bool cf_tape_is_dry(const cf_tape *t) { return t->dry != NULL; }
 
 cf_tape_stats cf_tape_stats_get(const cf_tape *t)
 {
@@ -91,6 +109,16 @@ void *cf_tape_push(cf_tape *t, size_t count, size_t size)
     void *p = NULL;
     if (t->status != CF_OK) return NULL;
     t->status = cf_arena_push(t->values, &p, count, size);
+    if (t->dry && t->status == CF_OK) t->status = cf_arena_push(t->dry, &p, count, size);
+    return t->status == CF_OK ? p : NULL;
+}
+
+/* Memory that only operations touch: a dry tape has none. */
+static cf_real *push_numbers(cf_tape *t, size_t n)
+{
+    void *p = NULL;
+    if (t->status != CF_OK) return NULL;
+    t->status = cf_arena_push(t->values, &p, n, sizeof(cf_real));
     return t->status == CF_OK ? p : NULL;
 }
 
@@ -99,7 +127,7 @@ cf_tensor *cf_tensor_new(cf_tape *t, cf_shape shape)
     cf_tensor *x = cf_tape_push(t, 1, sizeof *x);
     if (!x) return NULL;
     *x = (cf_tensor){ .shape = shape, .n = cf_shape_count(&shape), .is_leaf = true };
-    x->data = cf_tape_push(t, x->n, sizeof(cf_real));
+    x->data = push_numbers(t, x->n);
     return x->data ? x : NULL;
 }
 
@@ -120,7 +148,7 @@ cf_tensor *cf_tensor_input_f32(cf_tape *t, cf_shape shape, const float *data)
 #if CF_REAL_IS_DOUBLE
     cf_tensor *x = cf_tensor_new(t, shape);
     if (!x) return NULL;
-    for (size_t i = 0; i < x->n; i++) x->data[i] = data[i];
+    for (size_t i = 0; !t->dry && i < x->n; i++) x->data[i] = data[i];
     return x;
 #else
     return cf_tensor_input(t, shape, data, false);
@@ -155,10 +183,10 @@ void cf_out_view(cf_node *n, cf_shape shape, size_t start)
  * kept. */
 static cf_node *place(cf_tape *t, cf_node *n, bool kept, cf_arena_mark_t *scratch_mark)
 {
-    if (!n->out->base) n->out->data = cf_tape_push(t, n->out->n, sizeof(cf_real));
+    if (!n->out->base) n->out->data = push_numbers(t, n->out->n);
     cf_node *stays = n;
     if (kept) {
-        n->keep = cf_tape_push(t, n->n_keep, sizeof(cf_real));
+        n->keep = push_numbers(t, n->n_keep);
         void *param = cf_tape_push(t, n->op->param_size, 1);
         stays = cf_tape_push(t, 1, sizeof *stays);
         if (!stays) return NULL;
@@ -167,15 +195,15 @@ static cf_node *place(cf_tape *t, cf_node *n, bool kept, cf_arena_mark_t *scratc
         *stays = *n;
     }
     *scratch_mark = cf_arena_mark(t->values);
-    if (!kept) stays->keep = cf_tape_push(t, n->n_keep, sizeof(cf_real));
-    stays->scratch = cf_tape_push(t, n->n_scratch_forward, sizeof(cf_real));
+    if (!kept) stays->keep = push_numbers(t, n->n_keep);
+    stays->scratch = push_numbers(t, n->n_scratch_forward);
     return t->status == CF_OK ? stays : NULL;
 }
 
 static void run_forward(cf_tape *t, const cf_node *n)
 {
     t->flop += n->flop_forward;
-    if (!n->op->forward) return;
+    if (!n->op->forward || t->dry) return;
     if (!t->profiling) {
         n->op->forward(n);
         return;
@@ -221,7 +249,7 @@ static cf_real *grad_of(cf_tape *t, cf_tensor *x, bool *fresh)
         cf_real *g = grad_of(t, x->base, &empty);
         if (!g) return NULL;
         if (empty && x->n != x->base->n) {
-            cf_vec_zero(g, x->base->n);
+            if (!t->dry) cf_vec_zero(g, x->base->n);
             empty = false;
         }
         *fresh = empty;
@@ -243,13 +271,13 @@ cf_real *cf_grad(const cf_node *n, int i)
 {
     bool fresh;
     cf_real *g = cf_grad_fresh(n, i, &fresh);
-    if (g && fresh) cf_vec_zero(g, n->in[i]->n);
+    if (g && fresh && !n->tape->dry) cf_vec_zero(g, n->in[i]->n);
     return g;
 }
 
-void cf_grad_pass(const cf_node *n, int i)
+void cf_grad_pass(const cf_node *n)
 {
-    cf_tensor *x = n->in[i];
+    cf_tensor *x = n->in[n->pass - 1];
     if (!x || !x->needs_grad) return;
     cf_tensor *root = x;
     while (root->base && root->n == root->base->n) root = root->base;
@@ -258,18 +286,33 @@ void cf_grad_pass(const cf_node *n, int i)
         n->out->grad = NULL;
         return;
     }
-    cf_real *dx = cf_grad(n, i);
-    if (dx) cf_vec_add(dx, n->out->grad, n->out->n);
+    cf_real *dx = cf_grad(n, n->pass - 1);
+    if (dx && !n->tape->dry) cf_vec_add(dx, n->out->grad, n->out->n);
+}
+
+/* What backward asks for; segments run theirs, which compute nothing here either. */
+static void dry_backward(const cf_node *n)
+{
+    if (n->op == &cf_op_segment) {
+        n->op->backward(n);
+        return;
+    }
+    for (int i = 0; i < n->op->arity; i++)
+        if (i != n->pass - 1 && !(n->op->without_grad >> i & 1)) cf_grad(n, i);
+    if (n->pass > 0) cf_grad_pass(n);
 }
 
 static void run_backward(cf_tape *t, cf_node *n)
 {
     cf_arena_mark_t mark = cf_arena_mark(t->values);
-    n->scratch = cf_tape_push(t, n->n_scratch_backward, sizeof(cf_real));
+    n->scratch = push_numbers(t, n->n_scratch_backward);
     if (t->status != CF_OK) return;
     t->flop += n->flop_backward;
     double start = t->profiling ? cf_seconds() : 0;
-    n->op->backward(n);
+    if (t->dry)
+        dry_backward(n);
+    else
+        n->op->backward(n);
     if (t->profiling && n->op != &cf_op_segment) {
         cf_tape_profile_row *row = profile_row(t, n->op->family);
         row->backward_s += cf_seconds() - start;
@@ -297,7 +340,7 @@ cf_status cf_tape_backward(cf_tape *t, cf_tensor *loss, cf_real scale)
     if (!loss->needs_grad)
         return t->status = CF_FAIL(CF_EINVAL, "the loss depends on nothing that is trained");
     CF_TRY(t->status = cf_pool_get(&loss->grad, &t->pool, 1));
-    loss->grad[0] = scale;
+    if (!t->dry) loss->grad[0] = scale;
     walk_back(t, NULL);
     t->last = NULL;
     return t->status;

@@ -10,6 +10,7 @@
 typedef struct cf_pool_block cf_pool_block;
 typedef struct {
     cf_arena *arena;
+    cf_arena *dry; /* of the tape */
     cf_pool_block *free;
 } cf_pool;
 
@@ -19,6 +20,9 @@ void cf_pool_reset(cf_pool *p);
 
 struct cf_tape {
     cf_arena *values;
+    /* NULL: an ordinary tape. Else the arenas only count, and this one has the memory of what is
+     * written all the same: nodes, tensors, index lists, heads of gradient blocks. */
+    cf_arena *dry;
     cf_pool pool;
     cf_node *last;
     cf_status status;

@@ -24,7 +24,8 @@ typedef struct block {
 
 struct cf_arena {
     size_t limit, used, peak;
-    char *base;    /* the reserved range; NULL with CF_ARENA_MALLOC */
+    bool counting; /* no memory: only offsets, limit and peak */
+    char *base;    /* the reserved range; NULL with CF_ARENA_MALLOC or counting */
     block *newest; /* with CF_ARENA_MALLOC */
     char name[32];
 };
@@ -109,7 +110,10 @@ static void *move_down(cf_arena *a, size_t mark, void *p, size_t bytes)
     return memmove(a->base + mark, p, bytes);
 }
 
-static void release(cf_arena *a) { munmap(a->base, a->limit); }
+static void release(cf_arena *a)
+{
+    if (a->base) munmap(a->base, a->limit);
+}
 
 #endif
 
@@ -130,6 +134,17 @@ cf_status cf_arena_new(cf_arena **out, const char *name, size_t limit_bytes)
     return CF_OK;
 }
 
+cf_status cf_arena_new_counting(cf_arena **out, const char *name)
+{
+    cf_arena *a;
+    CF_TRY(cf_alloc_zero(&a, 1, sizeof *a));
+    snprintf(a->name, sizeof a->name, "%s", name);
+    a->limit = SIZE_MAX / 2 & ~(size_t)(CF_ALIGN - 1);
+    a->counting = true;
+    *out = a;
+    return CF_OK;
+}
+
 void cf_arena_free(cf_arena *a)
 {
     if (!a) return;
@@ -146,7 +161,7 @@ cf_status cf_arena_push(cf_arena *a, void *out, size_t count, size_t size)
     if (bytes > room)
         return CF_FAIL(CF_ENOMEM, "%s arena is full: %zu bytes wanted, %zu of %zu in use", a->name,
                        bytes, a->used, a->limit);
-    void *p = cf_memory_should_fail() ? NULL : take(a, bytes);
+    void *p = a->counting ? CF_ARENA_NOWHERE : cf_memory_should_fail() ? NULL : take(a, bytes);
     if (!p)
         return CF_FAIL(CF_ENOMEM, "%s arena: out of memory for %zu bytes, %zu in use", a->name,
                        bytes, a->used);
@@ -168,7 +183,7 @@ void cf_arena_rewind(cf_arena *a, cf_arena_mark_t mark)
 void *cf_arena_keep(cf_arena *a, cf_arena_mark_t mark, void *p, size_t bytes)
 {
     CF_ASSERT(mark <= a->used);
-    void *place = move_down(a, mark, p, bytes);
+    void *place = a->counting ? p : move_down(a, mark, p, bytes);
     a->used = mark + ((bytes + CF_ALIGN - 1) & ~(size_t)(CF_ALIGN - 1));
     return place;
 }

@@ -187,9 +187,10 @@ static void cross_forward(const cf_node *n)
 static void cross_backward(const cf_node *n)
 {
     cf_attention_args a = cross_args(n);
-    cf_attention_grads grads = {
-        .dout = n->out->grad, .dq = cf_grad(n, Q), .dk = cf_grad(n, K), .dv = cf_grad(n, V)
-    };
+    cf_attention_grads grads = { .dout = n->out->grad };
+    grads.dq = cf_grad(n, Q);
+    grads.dk = cf_grad(n, K);
+    grads.dv = cf_grad(n, V);
     cf_attention_backward(&a, &grads, n->scratch);
 }
 

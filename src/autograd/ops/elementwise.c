@@ -111,6 +111,7 @@ static cf_status add_infer(cf_node *n)
     CF_TRY(broadcast_infer(n));
     if (n->in[1]->n > 1 && n->in[1]->n < n->in[0]->n)
         n->n_scratch_backward = cf_col_sum_scratch(n->in[1]->n);
+    n->pass = n->in[1]->n == n->out->n && !n->in[0]->needs_grad ? 2 : 1;
     return CF_OK;
 }
 
@@ -130,8 +131,8 @@ static void add_backward(const cf_node *n)
 {
     const cf_real *dy = n->out->grad;
     size_t cols = n->in[1]->n;
-    if (cols == n->out->n && !n->in[0]->needs_grad) {
-        cf_grad_pass(n, 1);
+    if (n->pass == 2) {
+        cf_grad_pass(n);
         return;
     }
     bool fresh = false;
@@ -144,7 +145,7 @@ static void add_backward(const cf_node *n)
         db[0] += (cf_real)sum_all(dy, NULL, n->out->n);
     else if (db)
         cf_col_sum(db, dy, n->out->n / cols, cols, cols, n->scratch);
-    cf_grad_pass(n, 0);
+    cf_grad_pass(n);
 }
 
 const cf_op cf_op_add = {

@@ -48,8 +48,9 @@ static void backward(const cf_node *n)
     size_t w = cf_shape_last(&x->shape), rows = x->n / w;
     bool fresh;
     cf_real *dx = cf_grad_fresh(n, X, &fresh);
-    cf_layer_norm_backward(dx, !fresh, cf_grad(n, SCALE), cf_grad(n, SHIFT), n->out->grad, x->data,
-                           n->keep, n->keep + rows, n->in[SCALE]->data, rows, w, n->scratch);
+    cf_real *dscale = cf_grad(n, SCALE), *dshift = cf_grad(n, SHIFT);
+    cf_layer_norm_backward(dx, !fresh, dscale, dshift, n->out->grad, x->data, n->keep,
+                           n->keep + rows, n->in[SCALE]->data, rows, w, n->scratch);
 }
 
 const cf_op cf_op_layer_norm = {

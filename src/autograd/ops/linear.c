@@ -65,6 +65,7 @@ static cf_status infer(cf_node *n)
     cf_shape shape = n->in[X]->shape;
     shape.dim[shape.rank - 1] = s.out;
     cf_out_shape(n, shape);
+    if (s.residual_rows == s.rows) n->pass = RESIDUAL + 1;
     n->n_scratch_forward = o->gelu_in ? s.panel * s.in : 0;
     size_t columns = n->in[BIAS] ? cf_col_sum_scratch(s.out) : 0;
     n->n_scratch_backward =
@@ -142,8 +143,8 @@ static void weight_gradient(cf_real *dw, const cf_real *dy, const cf_real *x, si
 static void residual_gradient(const cf_node *n, const sizes *s)
 {
     if (!n->in[RESIDUAL] || !n->in[RESIDUAL]->needs_grad) return;
-    if (s->residual_rows == s->rows) {
-        cf_grad_pass(n, RESIDUAL);
+    if (n->pass) {
+        cf_grad_pass(n);
         return;
     }
     cf_real *dr = cf_grad(n, RESIDUAL);

@@ -76,6 +76,7 @@ const cf_op cf_op_soft_cross_entropy = {
     .infer = loss_infer,
     .forward = loss_forward,
     .backward = loss_backward,
+    .without_grad = 1U << 1,
 };
 
 cf_tensor *cf_soft_cross_entropy(cf_tape *t, cf_tensor *logits, cf_tensor *target)

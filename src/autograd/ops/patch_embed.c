@@ -104,10 +104,10 @@ static void patch_backward(const cf_node *n)
 {
     sizes s = sizes_of(n);
     const cf_real *dy = n->out->grad;
-    cf_real *dposition = cf_grad(n, 3), *dclass = cf_grad(n, 2), *dx = cf_grad(n, 0);
+    cf_real *dx = cf_grad(n, 0), *dw = cf_grad(n, 1), *dclass = cf_grad(n, 2),
+            *dposition = cf_grad(n, 3);
     if (dposition) cf_col_sum(dposition, dy, s.frames, s.rows * s.d, s.rows * s.d, n->scratch);
     if (dclass) cf_col_sum(dclass, dy, s.frames, s.d, s.rows * s.d, n->scratch);
-    cf_real *dw = cf_grad(n, 1);
     for (size_t f = 0; f < s.frames && (dw || dx); f += s.panel) {
         size_t count = s.frames - f < s.panel ? s.frames - f : s.panel;
         const cf_real *dy_panel = dy + f * s.rows * s.d;

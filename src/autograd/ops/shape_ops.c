@@ -232,6 +232,7 @@ static cf_status transpose_infer(cf_node *n)
     y.dim[p->first] = n->in[0]->shape.dim[p->second];
     y.dim[p->second] = n->in[0]->shape.dim[p->first];
     cf_out_shape(n, y);
+    if (p->first == p->second) n->pass = 1;
     return CF_OK;
 }
 
@@ -286,8 +287,8 @@ static void transpose_forward(const cf_node *n)
 static void transpose_backward(const cf_node *n)
 {
     const transpose_param *p = n->param;
-    if (p->first == p->second) {
-        cf_grad_pass(n, 0);
+    if (n->pass) {
+        cf_grad_pass(n);
         return;
     }
     bool fresh;
