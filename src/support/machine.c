@@ -2,6 +2,9 @@
 #include "crossframe/support.h"
 
 #include <cblas.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +25,27 @@ size_t cf_physical_memory(void)
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)1 << 32;
 }
+
+#if defined(__x86_64__)
+/* The brand string: 48 bytes from three leaves. */
+const char *cf_cpu_name(void)
+{
+    static _Thread_local char name[49];
+    unsigned word[12], most, unused;
+    if (!__get_cpuid(0x80000000u, &most, &unused, &unused, &unused) || most < 0x80000004u)
+        return "unknown";
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned *w = word + 4 * i;
+        __get_cpuid(0x80000002u + i, w, w + 1, w + 2, w + 3);
+    }
+    memcpy(name, word, 48);
+    size_t n = strlen(name), start = strspn(name, " ");
+    while (n > start && name[n - 1] == ' ') name[--n] = 0;
+    return n > start ? name + start : "unknown";
+}
+#else
+const char *cf_cpu_name(void) { return "unknown"; }
+#endif
 
 const char *cf_blas_config(void) { return openblas_get_config(); }
 

@@ -8,6 +8,7 @@ static void the_machine_is_known(void **state)
     assert_true(cf_seconds() >= t);
     assert_true(cf_threads() >= 1);
     assert_true(cf_physical_memory() > (size_t)64 << 20);
+    assert_true(strlen(cf_cpu_name()) > 2);
 }
 
 static void blas_is_the_openmp_build(void **state)
