@@ -314,6 +314,13 @@ typedef struct {
 
 typedef struct cf_loader cf_loader;
 cf_status cf_loader_new(cf_loader **out, const cf_dataset *d, const cf_loader_options *o);
+/* What a loader would have, without making it. d NULL: there is no dataset yet. */
+typedef struct {
+    size_t batches; /* micro-batches of an epoch; 0 without dataset */
+    size_t columns; /* most classes of a batch */
+    size_t bytes;   /* of its batches and its threads' buffers */
+} cf_loader_size;
+cf_status cf_loader_measure(cf_loader_size *out, const cf_dataset *d, const cf_loader_options *o);
 void cf_loader_free(cf_loader *l);
 size_t cf_loader_batches(const cf_loader *l); /* micro-batches of an epoch (or of one test pass) */
 /* Starts (again) at micro-batch `first` of `epoch`; prefetching begins. */

@@ -54,6 +54,8 @@ typedef struct cf_xclip cf_xclip;
 cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config);
 /* Its parameters by name and shape alone, without memory for numbers: to compare with. */
 cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config);
+/* The same for a dry tape (crossframe/autograd.h): what is trained asks for gradients, too. */
+cf_status cf_xclip_plan(cf_xclip **out, const cf_xclip_config *config);
 void cf_xclip_free(cf_xclip *m);
 const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m);
 cf_params *cf_xclip_params(const cf_xclip *m);

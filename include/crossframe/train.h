@@ -204,6 +204,27 @@ cf_status cf_weights_locate(char **out, const char *path_or_name, const char *ca
 cf_status cf_vocabulary_find(char **out, const char *weights, const char *const *data,
                              size_t n_data, const char *cache);
 
+/* A part of a model: how many numbers, and how many of them are trained. */
+typedef struct {
+    const char
+        *name; /* "vision trunk", "messages", "MIT", "prompts", "text tower", "logit scale" */
+    size_t numbers, trained;
+} cf_plan_part;
+enum { CF_PLAN_PARTS = 6 };
+
+/* Bytes of memory. The step's are counted by a dry tape: what it really takes, to the byte. */
+typedef struct {
+    size_t weights;            /* of the whole model */
+    size_t gradients, moments; /* of what is trained: one block, and AdamW's two */
+    size_t average;            /* of what is trained: TRAIN.EMA's block; 0: none */
+    size_t activations;        /* of one micro-batch, test batch or the class texts: the largest */
+    size_t buffers;            /* gradients of activations */
+    size_t batches;            /* pictures that are loaded, in training and test */
+    size_t text;               /* class texts and their features */
+    size_t process;            /* about: program, libraries and their threads */
+    size_t total;
+} cf_plan_memory;
+
 /* What a run is going to do, once everything is open. */
 typedef struct {
     const cf_config *config;
@@ -219,6 +240,23 @@ typedef struct {
      * trained. */
     const char *alike[2];
     double cosine;
+    cf_plan_part parts[CF_PLAN_PARTS];
+    /* GFLOP of matrix products, 2 per multiply-add: of one view of a test, the class texts'
+     * features being there (a test is videos x views of it); of one video of a training step,
+     * forward and backward, what is recomputed and a trained text tower's part of it included (0:
+     * only_test); of all class texts once. */
+    double gflop_forward, gflop_train, gflop_text;
+    cf_plan_memory memory;
+    /* The same with TRAIN.USE_CHECKPOINT turned over. */
+    cf_plan_memory other_memory;
+    double other_gflop_train;
+    size_t machine_memory; /* bytes, physical */
+    /* Where the memory is more than the machine's, the nearest that fits, with as many videos a
+     * step; batch 0: nothing does. */
+    struct {
+        size_t batch, accumulation, total;
+        bool use_checkpoint;
+    } fitting;
 } cf_run_plan;
 
 /* After each optimiser step. */

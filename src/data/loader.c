@@ -275,11 +275,24 @@ static size_t choose_workers(const cf_loader_options *o, const cf_dataset *d)
 {
     if (o->workers > 0) return (size_t)o->workers;
     size_t threads = (size_t)cf_threads(), n = 1 + threads / 16;
-    if (!cf_dataset_is_packed(d))
+    if (d && !cf_dataset_is_packed(d))
         n = 1 + threads / 4;
     else if (o->augment.size <= 96)
         n = 1;
     return n > 32 ? 32 : n;
+}
+
+static size_t choose_slots(const cf_loader_options *o, size_t n_workers)
+{
+    return 2 + (n_workers + o->batch - 1) / o->batch;
+}
+
+/* Views of a video, and floats of them all. */
+static cf_status measure_sample(size_t *views, size_t *floats, const cf_loader_options *o)
+{
+    CF_TRY(cf_mul_size(views, o->training ? 1 : o->clips, o->training ? 1 : o->crops));
+    CF_TRY(cf_mul_size(floats, *views, o->T));
+    return cf_mul_size(floats, *floats, 3 * o->augment.size * o->augment.size);
 }
 
 static cf_status make_slots(cf_loader *l)
@@ -288,7 +301,7 @@ static cf_status make_slots(cf_loader *l)
     size_t floats, targets;
     CF_TRY(cf_mul_size(&floats, o->batch, l->sample_floats));
     CF_TRY(cf_mul_size(&targets, o->batch, o->n_classes));
-    l->n_slots = 2 + (l->n_workers + o->batch - 1) / o->batch;
+    l->n_slots = choose_slots(o, l->n_workers);
     CF_TRY(cf_alloc_zero(&l->slots, l->n_slots, sizeof *l->slots));
     for (size_t i = 0; i < l->n_slots; i++) {
         slot *s = &l->slots[i];
@@ -372,9 +385,7 @@ cf_status cf_loader_new(cf_loader **out, const cf_dataset *d, const cf_loader_op
     l->options = *o;
     l->dataset = d;
     l->n_workers = choose_workers(o, d);
-    CF_GO(cf_mul_size(&l->views, o->training ? 1 : o->clips, o->training ? 1 : o->crops));
-    CF_GO(cf_mul_size(&l->sample_floats, l->views, o->T));
-    CF_GO(cf_mul_size(&l->sample_floats, l->sample_floats, 3 * o->augment.size * o->augment.size));
+    CF_GO(measure_sample(&l->views, &l->sample_floats, o));
     CF_GO(cf_order_init(&l->order, d, o->batch, o->n_classes, o->training));
     CF_GO(make_slots(l));
     CF_GO(make_workers(l));
@@ -383,6 +394,37 @@ cf_status cf_loader_new(cf_loader **out, const cf_dataset *d, const cf_loader_op
 done:
     if (status != CF_OK) cf_loader_free(l);
     return status;
+}
+
+static cf_status measure_order(cf_loader_size *s, const cf_dataset *d, const cf_loader_options *o)
+{
+    cf_order order;
+    if (!d) return CF_OK;
+    CF_TRY(cf_order_init(&order, d, o->batch, o->n_classes, o->training));
+    s->batches = order.n_batches;
+    s->columns = 0;
+    for (size_t f = 0; f < order.n_families; f++) {
+        size_t n = order.family_start[f + 1] - order.family_start[f];
+        if (n > s->columns) s->columns = n;
+    }
+    cf_order_fini(&order);
+    return CF_OK;
+}
+
+cf_status cf_loader_measure(cf_loader_size *out, const cf_dataset *d, const cf_loader_options *o)
+{
+    cf_loader_size s = { .columns = o->n_classes };
+    size_t views, floats, bytes, workers = choose_workers(o, d), mix = 0;
+    CF_TRY(check_options(o));
+    CF_TRY(measure_order(&s, d, o));
+    CF_TRY(measure_sample(&views, &floats, o));
+    if (o->training) floats += o->n_classes;
+    CF_TRY(cf_mul_size(&bytes, o->batch, floats * sizeof(float)));
+    if (o->training) CF_TRY(cf_mix_scratch(&mix, o->batch, o->augment.size));
+    CF_TRY(cf_mul_size(&s.bytes, choose_slots(o, workers), bytes));
+    s.bytes += workers * mix * sizeof(float);
+    *out = s;
+    return CF_OK;
 }
 
 void cf_loader_free(cf_loader *l)

@@ -50,6 +50,13 @@ cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config)
     return status;
 }
 
+cf_status cf_xclip_plan(cf_xclip **out, const cf_xclip_config *config)
+{
+    CF_TRY(cf_xclip_declare(out, config));
+    cf_params_plan((*out)->params, trains, &(*out)->config);
+    return CF_OK;
+}
+
 void cf_xclip_free(cf_xclip *m)
 {
     if (!m) return;

@@ -38,7 +38,7 @@ static cf_tensor *frozen_features(cf_run *r, const cf_batch *b)
     if (!is_every_class(r, b)) {
         cf_real *rows = cf_tape_push(r->tape, b->n_columns * e, sizeof *rows);
         if (!rows) return NULL;
-        gather(rows, features, e * sizeof *rows, b);
+        if (!cf_tape_is_dry(r->tape)) gather(rows, features, e * sizeof *rows, b);
         features = rows;
     }
     return cf_tensor_input(r->tape, cf_shape_of(b->n_columns, e), features, false);
@@ -57,8 +57,7 @@ static cf_tensor *trained_features(cf_run *r, const cf_batch *b)
 
 /* ---- one micro-batch ------------------------------------------------------------------------- */
 
-/* Adds its gradients; *loss is undivided. t: number of the micro-batch in the run. */
-static cf_status run_micro_batch(double *loss, cf_run *r, const cf_batch *b, uint64_t t)
+cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t)
 {
     cf_xclip_outputs out;
     const cf_xclip_run mode = { .training = true, .seed = (uint64_t)r->config->seed, .step = t };
@@ -71,8 +70,15 @@ static cf_status run_micro_batch(double *loss, cf_run *r, const cf_batch *b, uin
     CF_TRY(cf_tape_status(r->tape));
     CF_TRY(cf_xclip_scores(&out, r->model, r->tape, text, NULL, NULL));
     cf_tensor *target = cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->n_columns), b->target);
-    cf_tensor *mean = cf_soft_cross_entropy(r->tape, out.logits, target);
-    CF_TRY(cf_tape_status(r->tape));
+    *loss = cf_soft_cross_entropy(r->tape, out.logits, target);
+    return cf_tape_status(r->tape);
+}
+
+/* Adds its gradients; *loss is undivided. t: number of the micro-batch in the run. */
+static cf_status run_micro_batch(double *loss, cf_run *r, const cf_batch *b, uint64_t t)
+{
+    cf_tensor *mean;
+    CF_TRY(cf_run_loss(&mean, r, b, t));
     *loss = (double)mean->data[0];
     if (!isfinite(*loss)) return CF_OK; /* the step tells */
     return cf_tape_backward(r->tape, mean, (cf_real)(1.0 / (double)r->accumulation));

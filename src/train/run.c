@@ -190,14 +190,11 @@ static cf_status tell_plan(cf_run *r)
     double cosine = -1;
     if (!to_train && r->classes.n <= MOST_ALIKE_CLASSES)
         CF_TRY(cf_run_class_likeness(&cosine, pair, r));
-    const cf_params *params = cf_xclip_params(r->model);
-    const cf_run_plan plan = {
+    cf_run_plan plan = {
         .config = r->config,
         .model = cf_xclip_config_get(r->model),
         .weights = r->weights,
         .vocabulary = r->vocabulary,
-        .parameters = cf_params_numbers(params, false),
-        .trained = cf_params_numbers(params, true),
         .train_videos = r->train ? cf_dataset_size(r->train) : 0,
         .test_videos = r->test ? cf_dataset_size(r->test) : 0,
         .train_source = r->train ? cf_dataset_source(r->train) : "",
@@ -212,6 +209,7 @@ static cf_status tell_plan(cf_run *r)
                    pair[1] ? r->classes.name[pair[1]] : NULL },
         .cosine = cosine,
     };
+    CF_TRY(cf_run_plan_costs(&plan, r, plan.model));
     r->options.planned(r->options.user, &plan);
     return CF_OK;
 }

@@ -2,6 +2,7 @@
  *   build_model.c   configuration and weights -> model
  *   vocabulary.c    finds and opens the tokenizer's file
  *   run_classes.c   class names, their token table, their families
+ *   plan.c          what a run will cost
  *   checkpoint.c    where a run stands <-> a file
  *   loop.c          one optimiser step, one epoch
  *   evaluate.c      one pass over the test set;  metrics.c  what it counts;  scores.c  its scores
@@ -98,8 +99,16 @@ cf_status cf_checkpoint_read(cf_run *r, const cf_weights *f);
 /* full: with the optimiser's state. */
 cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
 
+/* ---- plan.c ---------------------------------------------------------------------------------- */
+
+/* What the model, its classes' tokens and the configuration tell: parts, flop, memory. r->train and
+ * r->test may be NULL. */
+cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model);
+
 /* ---- loop.c, evaluate.c, metrics.c, scores.c ------------------------------------------------- */
 
+/* The loss of a micro-batch on r->tape, which is reset; t: its number in the run. */
+cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t);
 /* From r->at to the end of its epoch; CF_EINTERRUPTED after the step in which it was asked to
  * stop. */
 cf_status cf_run_epoch(cf_run *r);

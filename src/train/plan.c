@@ -1,0 +1,214 @@
+/* What a run will cost, before it does any of it: numbers of each part of the model, flop of a
+ * video, bytes of memory.
+ *
+ * Activations, gradient buffers and flop come from one training step, one test batch and the class
+ * texts on a dry tape: the very calls the run makes, with nothing computed. The rest of the memory
+ * is a handful of blocks whose sizes are known. */
+#include "train/run.h"
+
+#include <string.h>
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+enum { TRUNK, MESSAGES, MIT, PROMPTS, TEXT, LOGIT_SCALE };
+
+static int part_of(const char *name)
+{
+    if (strstr(name, "message_")) return MESSAGES;
+    if (strstr(name, "visual.")) return TRUNK;
+    if (strstr(name, "prompts")) return PROMPTS;
+    if (strstr(name, "mit")) return MIT;
+    return strcmp(name, "logit_scale") == 0 ? LOGIT_SCALE : TEXT;
+}
+
+static void count_parts(cf_run_plan *p, const cf_params *params)
+{
+    static const char *const names[CF_PLAN_PARTS] = { "vision trunk", "messages",   "MIT",
+                                                      "prompts",      "text tower", "logit scale" };
+    for (int i = 0; i < CF_PLAN_PARTS; i++) p->parts[i] = (cf_plan_part){ .name = names[i] };
+    for (size_t i = 0; i < cf_params_count(params); i++) {
+        const cf_param *q = cf_params_get(params, i);
+        cf_plan_part *part = &p->parts[part_of(q->tensor.name)];
+        part->numbers += q->tensor.n;
+        if (q->trainable) part->trained += q->tensor.n;
+    }
+    p->parameters = cf_params_numbers(params, false);
+    p->trained = cf_params_numbers(params, true);
+}
+
+/* ---- a dry run of one step ------------------------------------------------------------------- */
+
+typedef struct {
+    size_t activations, buffers;
+    double train, view, text; /* flop: of a micro-batch, of one clip, of all texts */
+} counts;
+
+/* All class texts, once; scores of the clips of a test. */
+static cf_status dry_text(counts *out, cf_run *dry)
+{
+    cf_tape_reset(dry->tape);
+    cf_tape_record(dry->tape, false);
+    cf_xclip_text(dry->model, dry->tape, dry->classes.tokens, dry->classes.n);
+    out->text = cf_tape_stats_get(dry->tape).flop;
+    cf_tape_record(dry->tape, true);
+    return cf_tape_status(dry->tape);
+}
+
+static cf_status dry_test(double *flop, cf_run *dry, size_t clips)
+{
+    const cf_xclip_config *m = cf_xclip_config_get(dry->model);
+    const cf_xclip_run mode = { .training = false };
+    cf_xclip_outputs out;
+    cf_tape *t = dry->tape;
+    cf_tape_reset(t);
+    cf_tape_record(t, false);
+    cf_tensor *pictures =
+        cf_tensor_input_f32(t, cf_shape_of(clips, m->frames, 3, m->image, m->image), NULL);
+    CF_TRY(cf_xclip_video(&out, dry->model, t, pictures, &mode, NULL, NULL));
+    cf_tensor *text = cf_tensor_input(t, cf_shape_of(dry->classes.n, m->embed), NULL, false);
+    CF_TRY(cf_xclip_scores(&out, dry->model, t, text, NULL, NULL));
+    *flop = cf_tape_stats_get(t).flop;
+    cf_tape_record(t, true);
+    return CF_OK;
+}
+
+static cf_status dry_train(counts *out, cf_run *dry, size_t batch, size_t columns)
+{
+    const cf_xclip_config *m = cf_xclip_config_get(dry->model);
+    int32_t *class_id;
+    cf_tensor *loss;
+    CF_TRY(cf_alloc(&class_id, columns, sizeof *class_id));
+    for (size_t i = 0; i < columns; i++) class_id[i] = (int32_t)i;
+    const cf_batch b = { .class_id = class_id,
+                         .n_columns = columns,
+                         .n = batch,
+                         .views = 1,
+                         .T = m->frames,
+                         .size = m->image };
+    cf_status status = cf_run_loss(&loss, dry, &b, 0);
+    if (status == CF_OK) status = cf_tape_backward(dry->tape, loss, 1);
+    out->train = cf_tape_stats_get(dry->tape).flop;
+    cf_free(class_id);
+    return status;
+}
+
+/* What a run with this model and micro-batches of `batch` takes. */
+static cf_status dry_run(counts *out, cf_run_plan *p, const cf_run *r, const cf_xclip_config *m,
+                         size_t batch, size_t columns)
+{
+    cf_status status = CF_OK;
+    cf_run dry = { .config = r->config, .classes = r->classes };
+    double flop;
+    dry.text.features = CF_ARENA_NOWHERE;
+    CF_GO(cf_xclip_plan(&dry.model, m));
+    CF_GO(cf_tape_new(&dry.tape, &(cf_tape_options){ .dry = true }));
+    CF_GO(dry_text(out, &dry));
+    CF_GO(dry_test(&out->view, &dry, 1));
+    if (r->options.only_test || r->test) CF_GO(dry_test(&flop, &dry, batch));
+    if (!r->options.only_test) CF_GO(dry_train(out, &dry, batch, columns));
+    cf_tape_stats peak = cf_tape_stats_get(dry.tape);
+    out->activations = peak.activation_peak;
+    out->buffers = peak.gradient_peak;
+    if (p) count_parts(p, cf_xclip_params(dry.model));
+done:
+    cf_tape_free(dry.tape);
+    cf_xclip_free(dry.model);
+    return status;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Measured on x86-64 with two threads: program, HDF5, OpenBLAS with its packing buffers, OpenMP. */
+#define PROCESS_BYTES ((size_t)48 << 20)
+#define THREAD_BYTES ((size_t)4 << 20)
+
+static cf_status add_batches(size_t *bytes, const cf_run *r, size_t batch)
+{
+    cf_loader_size size;
+    cf_loader_options o = cf_config_loader(r->config, true, r->classes.n);
+    o.batch = batch;
+    *bytes = 0;
+    if (!r->options.only_test) {
+        CF_TRY(cf_loader_measure(&size, NULL, &o));
+        *bytes += size.bytes;
+    }
+    o = cf_config_loader(r->config, false, r->classes.n);
+    o.batch = batch;
+    if (!r->options.only_test && !*r->config->data.val_file) return CF_OK;
+    CF_TRY(cf_loader_measure(&size, NULL, &o));
+    *bytes += size.bytes;
+    return CF_OK;
+}
+
+static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan *p,
+                         const cf_xclip_config *m, const counts *c, size_t batch)
+{
+    size_t trained = p->trained * sizeof(cf_real), K = r->classes.n;
+    cf_plan_memory y = { .weights = p->parameters * sizeof(cf_real),
+                         .activations = c->activations,
+                         .buffers = c->buffers,
+                         .text = K * (m->embed * sizeof(cf_real) + 2 * m->context * 4),
+                         .process = PROCESS_BYTES + (size_t)cf_threads() * THREAD_BYTES };
+    if (!r->options.only_test) {
+        y.gradients = trained;
+        y.moments = 2 * trained;
+    }
+    CF_TRY(add_batches(&y.batches, r, batch));
+    y.total = y.weights + y.gradients + y.moments + y.average + y.activations + y.buffers +
+              y.batches + y.text + y.process;
+    *out = y;
+    return CF_OK;
+}
+
+/* The largest micro-batch that fits, and whether by recomputing. */
+static cf_status find_fitting(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model,
+                              size_t columns)
+{
+    size_t batch = (size_t)r->config->train.batch_size,
+           videos = batch * (size_t)r->config->train.accumulation_steps;
+    cf_xclip_config m = *model;
+    cf_plan_memory memory;
+    counts c;
+    if (p->memory.total <= p->machine_memory || r->options.only_test) return CF_OK;
+    m.recompute = true;
+    for (size_t b = batch; b > 0; b--) {
+        if (videos % b != 0) continue;
+        CF_TRY(dry_run(&c, NULL, r, &m, b, columns));
+        CF_TRY(measure(&memory, r, p, &m, &c, b));
+        if (memory.total > p->machine_memory) continue;
+        p->fitting.batch = b;
+        p->fitting.accumulation = videos / b;
+        p->fitting.total = memory.total;
+        p->fitting.use_checkpoint = true;
+        return CF_OK;
+    }
+    return CF_OK;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model)
+{
+    const cf_config *config = r->config;
+    size_t batch = (size_t)config->train.batch_size, columns = r->classes.n;
+    double clips = 1e9 * (double)batch;
+    cf_loader_options o = cf_config_loader(config, true, r->classes.n);
+    cf_loader_size size;
+    cf_xclip_config m = *model;
+    counts c = { 0 };
+    if (r->train) {
+        CF_TRY(cf_loader_measure(&size, r->train, &o));
+        columns = size.columns;
+    }
+    CF_TRY(dry_run(&c, p, r, &m, batch, columns));
+    CF_TRY(measure(&p->memory, r, p, &m, &c, batch));
+    p->gflop_forward = c.view / 1e9;
+    p->gflop_train = c.train / clips;
+    p->gflop_text = c.text / 1e9;
+    m.recompute = !m.recompute;
+    CF_TRY(dry_run(&c, NULL, r, &m, batch, columns));
+    CF_TRY(measure(&p->other_memory, r, p, &m, &c, batch));
+    p->other_gflop_train = c.train / clips;
+    p->machine_memory = cf_physical_memory();
+    return find_fitting(p, r, model, columns);
+}
