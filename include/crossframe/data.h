@@ -257,6 +257,7 @@ int32_t cf_dataset_label(const cf_dataset *d, size_t i);
 const char *cf_dataset_name(const cf_dataset *d, size_t i);
 const char *cf_dataset_path(const cf_dataset *d);   /* as given, for messages */
 const char *cf_dataset_source(const cf_dataset *d); /* where the videos come from, as text */
+bool cf_dataset_is_list(const cf_dataset *d); /* names and labels are a list's, not a pack's */
 bool cf_dataset_is_packed(const cf_dataset *d);
 
 /* The videos of a dataset, read by one thread with its own handles and buffers; different readers

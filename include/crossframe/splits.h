@@ -6,7 +6,7 @@
 #ifndef CROSSFRAME_SPLITS_H
 #define CROSSFRAME_SPLITS_H
 
-#include "crossframe/support.h"
+#include "crossframe/data.h"
 
 typedef struct {
     char *path;
@@ -42,6 +42,12 @@ cf_status cf_split_hmdb51(cf_split *train, cf_split *test, const char *folder, i
  * (blanks as underscores) and {split} in it; NULL: "{id}_{start}_{end}.mp4". */
 cf_status cf_split_kinetics(cf_split *out, const char *csv, const char *naming,
                             const cf_split_classes *classes);
+
+/* All videos of a dataset that have a label, in its order. */
+cf_status cf_split_dataset(cf_split *out, const cf_dataset *d);
+/* Of them those of the classes named, by the dataset's own class names, relabelled by the place of
+ * the name. CF_EINVAL: the dataset has no such class or no video of it. */
+cf_status cf_split_named(cf_split *out, const cf_dataset *d, const cf_split_classes *named);
 
 /* K videos of each class of `train`, the same for the same seed everywhere: a class's paths in the
  * order of their bytes are shuffled by (seed, label), and the first K taken; so a draw of two is

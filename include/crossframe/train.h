@@ -70,7 +70,7 @@ typedef struct cf_config {
         bool multi_scale_crop;
     } aug;
     struct {
-        int num_clip, num_crop;
+        int num_clip, num_crop, freq;
         bool only_test;
         cf_sampling sampling;
         cf_view_sampling view_sampling;
@@ -110,6 +110,8 @@ const cf_config_key *cf_config_find(size_t *index, const char *name);
 cf_status cf_config_load(cf_config **out, const char *path, const char *const *opts, size_t n_opts);
 /* The same from text in memory; `name` stands for the path, BASE is refused. */
 cf_status cf_config_parse(cf_config **out, const char *text, size_t n, const char *name);
+/* The same values and origins. */
+cf_status cf_config_copy(cf_config **out, const cf_config *c);
 void cf_config_free(cf_config *c);
 
 /* Sets one key from a value as in YAML; `origin` is kept for messages. *c is unchanged on
@@ -130,6 +132,8 @@ cf_status cf_config_get(char **out, const cf_config *c, size_t key_index);
 /* All of it as YAML that loads back to the same values; free with cf_free. */
 cf_status cf_config_text(char **out, const cf_config *c);
 cf_status cf_config_write(const cf_config *c, const char *path);
+/* The same of the keys that were given: the others stay for weights and data to decide. */
+cf_status cf_config_given_text(char **out, const cf_config *c);
 
 /* Number of insertions, deletions, replacements and swaps of neighbours between a and b, without
  * regard to case: for "did you mean". */
@@ -290,9 +294,9 @@ typedef struct cf_run cf_run;
  * MODEL.PRETRAINED scratch, from random values. *c is
  * borrowed until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
 cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
-/* Trains, tests after each epoch, keeps OUTPUT/last and best.safetensors; ends, when TEST.NUM_CLIP
- * x NUM_CROP > 1, with that many views of each video, the tests between having one. Not a finite
- * loss: CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
+/* Trains, tests after each epoch (or as TEST.FREQ says), keeps OUTPUT/last and best.safetensors;
+ * ends, when TEST.NUM_CLIP x NUM_CROP > 1, with that many views of each video, the tests between
+ * having one. Not a finite loss: CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
 cf_status cf_run_train(cf_run *r);
 /* One test of DATA.VAL_FILE with the configured views. */
 cf_status cf_run_test(cf_eval_record *out, cf_run *r);

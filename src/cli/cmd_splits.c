@@ -2,11 +2,12 @@
  *
  *   splits ucf101|hmdb51 --source DIR --labels CSV --out DIR [--split N] [--shots 2,4 --seed S]
  *   splits kinetics --source DIR --labels CSV --out DIR [--naming TEXT]
+ *   splits pack --source PACK[#SPLIT] --labels CSV --out DIR
  *   splits zeroshot-k600 --labels CSV --seen CSV --out DIR [--source DIR] [--seed S]
  *
  * Lists are OUT/train_splitN.txt, OUT/test_splitN.txt (ucf101, hmdb51), OUT/train.txt, OUT/val.txt
- * (kinetics), OUT/train_splitN_K-shot_seedS.txt, OUT/zeroshot_setN.csv and, where the source has
- * validate.csv, OUT/zeroshot_setN.txt. */
+ * (kinetics), OUT/NAME.txt for NAME.csv (pack), OUT/train_splitN_K-shot_seedS.txt,
+ * OUT/zeroshot_setN.csv and, where the source has validate.csv, OUT/zeroshot_setN.txt. */
 #include "cli.h"
 
 #include "crossframe/predict.h"
@@ -109,6 +110,27 @@ done:
     return status;
 }
 
+/* The videos of the classes that --labels names, in a list called as that file. */
+static cf_status make_of_pack(const call *c)
+{
+    cf_dataset *d = NULL;
+    cf_split s = { 0 };
+    cf_split_classes classes = classes_of(&c->names);
+    char name[256];
+    const char *base = strrchr(c->labels, '/');
+    base = base ? base + 1 : c->labels;
+    const char *dot = strrchr(base, '.');
+    snprintf(name, sizeof name, "%.*s.txt", (int)(dot ? dot - base : (long)strlen(base)), base);
+    cf_status status = CF_OK;
+    CF_GO(cf_dataset_open(&d, c->source, NULL));
+    CF_GO(cf_split_named(&s, d, &classes));
+    CF_GO(write_list(c, &s, name));
+done:
+    cf_dataset_free(d);
+    cf_split_fini(&s);
+    return status;
+}
+
 static cf_status write_names(const call *c, const size_t *set, size_t n, const char *name)
 {
     char *text = NULL, *path = NULL;
@@ -186,6 +208,7 @@ static cf_status run(call *c, const char *dataset)
     CF_TRY(cf_make_folders(c->out));
     if (strcmp(dataset, "zeroshot-k600") == 0) return make_zero_shot(c);
     if (strcmp(dataset, "kinetics") == 0) return make_kinetics(c);
+    if (strcmp(dataset, "pack") == 0) return make_of_pack(c);
     for (int split = 1; split <= 3; split++)
         if (c->split == 0 || c->split == split)
             CF_TRY(make_split(c, strcmp(dataset, "ucf101") == 0, split));
@@ -210,13 +233,13 @@ static bool read_shots(call *c)
 /* 0, or the exit status after a complaint. */
 static int check_call(call *c, const char *dataset)
 {
-    static const char *const known[] = { "ucf101", "hmdb51", "kinetics", "zeroshot-k600" };
+    static const char *const known[] = { "ucf101", "hmdb51", "kinetics", "zeroshot-k600", "pack" };
     size_t k = 0;
-    while (k < 4 && strcmp(dataset, known[k]) != 0) k++;
-    if (k == 4)
+    while (k < 5 && strcmp(dataset, known[k]) != 0) k++;
+    if (k == 5)
         return cli_misused("splits",
-                           "no dataset %s; there are ucf101, hmdb51, kinetics and "
-                           "zeroshot-k600",
+                           "no dataset %s; there are ucf101, hmdb51, kinetics, zeroshot-k600 and "
+                           "pack",
                            dataset);
     if (!c->out) return cli_misused("splits", "--out DIR is missing");
     if (!c->labels) return cli_misused("splits", "--labels CSV is missing");
@@ -247,7 +270,7 @@ int cmd_splits(int argc, char **argv)
     };
     const cli_command command = {
         .name = "splits",
-        .usage = "ucf101|hmdb51|kinetics|zeroshot-k600 --labels CSV --out DIR [options]",
+        .usage = "ucf101|hmdb51|kinetics|zeroshot-k600|pack --labels CSV --out DIR [options]",
         .summary = "makes lists of videos from the datasets' own split files",
         .options = options,
         .n_options = sizeof options / sizeof *options,
@@ -257,7 +280,10 @@ int cmd_splits(int argc, char **argv)
             "ucf101 reads classInd.txt, trainlist0N.txt and testlist0N.txt, hmdb51 "
             "CLASS_test_splitN.txt,\nkinetics train.csv and validate.csv; zeroshot-k600 draws "
             "three sets of the classes that\n--seen does not have, and lists the videos of "
-            "validate.csv if --source is given.\n--naming knows {id} {start} {end} {label} "
+            "validate.csv if --source is given. pack takes of --source PACK the videos of the "
+            "classes\n"
+            "that --labels names, under its numbers, into OUT/NAME.txt for NAME.csv.\n"
+            "--naming knows {id} {start} {end} {label} "
             "{label_} {split}. A draw depends on the seed alone;\ntwo shots are among the four.",
     };
     cli_args args;

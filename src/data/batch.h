@@ -13,7 +13,7 @@
 /* ---- order.c --------------------------------------------------------------------------------- */
 
 typedef struct {
-    size_t batch, n_batches, n_videos; /* n_videos = size of the dataset */
+    size_t batch, n_batches, n_classes, n_videos; /* n_videos = size of the dataset */
     bool training;
     int64_t *position; /* [n_batches * batch], or [n_videos] in a test: positions in the dataset */
     /* Families: those of a training batch's classes, or one of all classes. */

@@ -44,6 +44,7 @@ int32_t cf_dataset_class_family(const cf_dataset *d, size_t class_id)
 int32_t cf_dataset_label(const cf_dataset *d, size_t i) { return d->label[i]; }
 const char *cf_dataset_path(const cf_dataset *d) { return d->path; }
 const char *cf_dataset_source(const cf_dataset *d) { return d->source.what; }
+bool cf_dataset_is_list(const cf_dataset *d) { return d->list != NULL; }
 bool cf_dataset_is_packed(const cf_dataset *d) { return d->source.packs != NULL; }
 
 const char *cf_dataset_name(const cf_dataset *d, size_t i)

@@ -8,10 +8,12 @@
  * stands where its last video stood. */
 #include "batch.h"
 
-/* A test tells all classes from each other. */
+/* A test tells all classes from each other, and a list with class numbers of its own has none of
+ * the pack's families. */
 static int32_t family_of(const cf_order *o, size_t class_id)
 {
-    return o->training ? cf_dataset_class_family(o->dataset, class_id) : 0;
+    bool own = o->n_classes != cf_dataset_n_classes(o->dataset);
+    return o->training && !own ? cf_dataset_class_family(o->dataset, class_id) : 0;
 }
 
 /* Numbers the families in ascending order and lists each one's classes. */
@@ -67,9 +69,11 @@ cf_status cf_order_init(cf_order *o, const cf_dataset *d, size_t batch, size_t n
 {
     cf_status status = CF_OK;
     size_t n;
-    *o = (cf_order){
-        .batch = batch, .n_videos = cf_dataset_size(d), .training = training, .dataset = d
-    };
+    *o = (cf_order){ .batch = batch,
+                     .n_videos = cf_dataset_size(d),
+                     .n_classes = n_classes,
+                     .training = training,
+                     .dataset = d };
     CF_TRY(check_labels(d, n_classes, training));
     CF_GO(cf_alloc(&o->family, n_classes, sizeof *o->family));
     CF_GO(cf_alloc(&o->column, n_classes, sizeof *o->column));

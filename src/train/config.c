@@ -24,6 +24,36 @@ static cf_status make_default(cf_config **out)
     return CF_OK;
 }
 
+static cf_status copy_texts(cf_config *to, const cf_config *from)
+{
+    for (size_t i = 0; i < cf_config_n_keys(); i++) {
+        const cf_config_key *key = cf_config_key_at(i);
+        char **text = (char **)((char *)to + key->offset);
+        if (key->type == CF_CONFIG_TEXT)
+            CF_TRY(cf_strdup(text, *(char *const *)((const char *)from + key->offset)));
+        if (from->origin[i]) CF_TRY(cf_strdup(&to->origin[i], from->origin[i]));
+    }
+    return CF_OK;
+}
+
+cf_status cf_config_copy(cf_config **out, const cf_config *c)
+{
+    cf_config *copy;
+    CF_TRY(cf_alloc(&copy, 1, sizeof *copy));
+    *copy = *c;
+    for (size_t i = 0; i < cf_config_n_keys(); i++) {
+        const cf_config_key *key = cf_config_key_at(i);
+        if (key->type == CF_CONFIG_TEXT) *(char **)((char *)copy + key->offset) = NULL;
+        copy->origin[i] = NULL;
+    }
+    cf_status status = copy_texts(copy, c);
+    if (status == CF_OK)
+        *out = copy;
+    else
+        cf_config_free(copy);
+    return status;
+}
+
 void cf_config_free(cf_config *c)
 {
     if (!c) return;
@@ -132,12 +162,13 @@ static cf_status append_key(char **text, const cf_config *c, size_t index, const
     return CF_OK;
 }
 
-cf_status cf_config_text(char **out, const cf_config *c)
+static cf_status make_text(char **out, const cf_config *c, bool only_given)
 {
     char *text;
     const char *section = "";
     CF_TRY(cf_strdup(&text, ""));
     for (size_t i = 0; i < cf_config_n_keys(); i++) {
+        if (only_given && !c->origin[i]) continue;
         cf_status status = append_key(&text, c, i, &section);
         if (status == CF_OK) continue;
         cf_free(text);
@@ -146,6 +177,10 @@ cf_status cf_config_text(char **out, const cf_config *c)
     *out = text;
     return CF_OK;
 }
+
+cf_status cf_config_text(char **out, const cf_config *c) { return make_text(out, c, false); }
+
+cf_status cf_config_given_text(char **out, const cf_config *c) { return make_text(out, c, true); }
 
 cf_status cf_config_write(const cf_config *c, const char *path)
 {

@@ -136,6 +136,8 @@ static const cf_config_key keys[] = {
 
     INT("TEST.NUM_CLIP", test.num_clip, "1", 1, 1000, "clips", "views of a video in time"),
     INT("TEST.NUM_CROP", test.num_crop, "1", 1, 1000, "crops", "views in space: 1 or 3"),
+    INT("TEST.FREQ", test.freq, "1", 0, 1000000, "epochs",
+        "between the tests of a training; 0: one test, after the last epoch"),
     BOOL("TEST.ONLY_TEST", test.only_test, "False", "tests and does not train"),
     CHOICE("TEST.SAMPLING", test.sampling, cf_sampling, "sparse", "sparse|dense",
            "frames of a test view, as DATA.SAMPLING"),

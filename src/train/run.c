@@ -1,13 +1,13 @@
 /* A run: opens and checks everything, then trains epoch after epoch, or tests.
  *
- * After each epoch the test set is scored with one view a video, OUTPUT/best.safetensors is written
- * if that is the best so far and OUTPUT/last.safetensors every SAVE_FREQ epochs and at the end (a
- * deviation: the published program writes best only together with last, Q23). The configured
- * multi-view test, when it has more than one view, comes once after the last epoch with the last
- * weights (Q19); the published program always takes 4 x 3 views there, here TEST.NUM_CLIP and
- * NUM_CROP say so. Asked to stop, the run finishes its step, writes last, and returns
- * CF_EINTERRUPTED; a test that is stopped is made again from its start by the resumed run, because
- * the position saved is before it. */
+ * After each epoch (TEST.FREQ) the test set is scored with one view a video,
+ * OUTPUT/best.safetensors is written if that is the best so far and OUTPUT/last.safetensors every
+ * SAVE_FREQ epochs and at the end (a deviation: the published program writes best only together
+ * with last, Q23). The configured multi-view test, when it has more than one view, comes once after
+ * the last epoch with the last weights (Q19); the published program always takes 4 x 3 views there,
+ * here TEST.NUM_CLIP and NUM_CROP say so. Asked to stop, the run finishes its step, writes last,
+ * and returns CF_EINTERRUPTED; a test that is stopped is made again from its start by the resumed
+ * run, because the position saved is before it. */
 #include "train/run.h"
 
 #include <inttypes.h>
@@ -293,12 +293,22 @@ static cf_status test_and_log(cf_run *r, size_t clips, size_t crops)
     return CF_OK;
 }
 
+/* Whether the one-view test comes after this epoch. TEST.FREQ 0 leaves it to the multi-view test at
+ * the end, where there is one. */
+static bool test_is_due(const cf_run *r)
+{
+    int freq = r->config->test.freq;
+    bool last = r->at.epoch + 1 == r->config->train.epochs;
+    if (!r->test) return false;
+    return freq > 0 ? last || (r->at.epoch + 1) % freq == 0 : last && cf_run_views(r) == 1;
+}
+
 static cf_status run_one_epoch(cf_run *r)
 {
     int64_t epoch = r->at.epoch;
     double best = r->at.best_top1;
     CF_TRY(cf_run_epoch(r));
-    if (r->test) CF_TRY(test_and_log(r, 1, 1));
+    if (test_is_due(r)) CF_TRY(test_and_log(r, 1, 1));
     r->at.epoch++;
     r->at.micro = 0;
     if (r->at.best_top1 > best) CF_TRY(save(r, r->best_path, false));

@@ -44,10 +44,26 @@ static cf_status take_names(cf_classes *c, const cf_dataset *d)
     return CF_OK;
 }
 
+/* A list of some of a pack's classes under numbers of its own, those of DATA.LABEL_LIST: the
+ * classes of a few kinds of training, or of a zero-shot set. */
+static cf_status check_list(const cf_classes *c, const cf_dataset *d)
+{
+    for (size_t i = 0; i < cf_dataset_size(d); i++) {
+        int32_t label = cf_dataset_label(d, i);
+        if (label >= 0 && (size_t)label >= c->n)
+            return CF_FAIL(CF_EINVAL,
+                           "%s: video %s has label %d, but there are %zu class names in "
+                           "DATA.LABEL_LIST",
+                           cf_dataset_path(d), cf_dataset_name(d, i), (int)label, c->n);
+    }
+    return CF_OK;
+}
+
 /* The pack's own names, or the largest label of a list. */
 static cf_status check_dataset(const cf_classes *c, const cf_dataset *d)
 {
     size_t n = cf_dataset_n_classes(d);
+    if (c->chosen && cf_dataset_is_list(d) && n != c->n) return check_list(c, d);
     if (has_names(d) ? n != c->n : n > c->n)
         return CF_FAIL(CF_EINVAL, "%s has %zu classes, but there are %zu class names%s",
                        cf_dataset_path(d), n, c->n,
