@@ -61,6 +61,7 @@ typedef struct cf_config {
     } model;
     struct {
         int epochs, batch_size, accumulation_steps;
+        int global_batch, ranks;
         double warmup_epochs, weight_decay, lr, new_lr_factor, clip_grad;
         bool auto_resume, use_checkpoint;
         char *lr_scheduler, *optimizer, *opt_level;
@@ -121,6 +122,11 @@ cf_status cf_config_set(cf_config *c, const char *key, const char *value, const 
 cf_status cf_config_set_opts(cf_config *c, const char *const *opts, size_t n_opts);
 /* The same for a dedicated option: the value of a text key is taken as it is, unquoted. */
 cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, const char *origin);
+/* What follows from other keys: TRAIN.ACCUMULATION_STEPS of a TRAIN.GLOBAL_BATCH. For a training; a
+ * test leaves these keys alone. CF_EINVAL: BATCH_SIZE does not divide GLOBAL_BATCH, or
+ * ACCUMULATION_STEPS was given and says otherwise; one of a file gives way to a GLOBAL_BATCH or
+ * BATCH_SIZE of the command line, with a log line. *c is unchanged on failure. */
+cf_status cf_config_settle(cf_config *c);
 /* Values that contradict each other or that nothing implements yet; logs what is accepted but
  * unused or suspicious. Asks no file: whether K fits the labels is for the loop. */
 cf_status cf_config_check(const cf_config *c);

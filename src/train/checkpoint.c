@@ -223,10 +223,10 @@ static bool is_one_of(const char *key, const char *const *keys, size_t n)
 
 static cf_status adopt_key(cf_config *c, const cf_config *old, size_t i, const char *path)
 {
-    static const char *const taken[] = {
-        "TRAIN.LR",           "TRAIN.NEW_LR_FACTOR", "TRAIN.EPOCHS", "TRAIN.WARMUP_EPOCHS",
-        "TRAIN.WEIGHT_DECAY", "TRAIN.CLIP_GRAD",     "SEED"
-    };
+    static const char *const taken[] = { "TRAIN.LR",           "TRAIN.NEW_LR_FACTOR",
+                                         "TRAIN.EPOCHS",       "TRAIN.WARMUP_EPOCHS",
+                                         "TRAIN.WEIGHT_DECAY", "TRAIN.CLIP_GRAD",
+                                         "TRAIN.RANKS",        "SEED" };
     static const char *const told[] = { "DATA.NUM_FRAMES", "DATA.SHUFFLE", "DATA.SAMPLING",
                                         "MODEL.DROP_PATH_RATE" };
     const char *key = cf_config_key_at(i)->name;

@@ -3,6 +3,7 @@
  * key, its value and where the value came from. */
 #include "config_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *where(const cf_config *c, const char *key)
@@ -111,6 +112,55 @@ static void log_suspicious(const cf_config *c)
                "configuration: TRAIN.WARMUP_EPOCHS %g of TRAIN.EPOCHS %d: the learning rate only "
                "rises (%s)",
                c->train.warmup_epochs, c->train.epochs, where(c, "TRAIN.EPOCHS"));
+}
+
+/* ---- what follows from other keys ------------------------------------------------------------ */
+
+/* " 1, 2, 4, 8": what divides `total`, from the small end. */
+static void list_divisors(char *out, size_t size, int total)
+{
+    size_t n = 0;
+    out[0] = 0;
+    for (int i = 1; i <= total && n + 24 < size; i++) {
+        if (total % i != 0) continue;
+        n += (size_t)snprintf(out + n, size - n, "%s%d", n ? ", " : "", i);
+    }
+}
+
+static bool of_command_line(const cf_config *c, const char *key)
+{
+    return strncmp(where(c, key), "--", 2) == 0;
+}
+
+cf_status cf_config_settle(cf_config *c)
+{
+    static const char steps_key[] = "TRAIN.ACCUMULATION_STEPS";
+    int total = c->train.global_batch, batch = c->train.batch_size;
+    int given = c->train.accumulation_steps;
+    char text[128];
+    if (total == 0) return CF_OK;
+    if (total % batch != 0) {
+        list_divisors(text, sizeof text, total);
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: TRAIN.BATCH_SIZE %d (%s) does not divide TRAIN.GLOBAL_BATCH "
+                       "%d; these do: %s (%s)",
+                       batch, where(c, "TRAIN.BATCH_SIZE"), total, text,
+                       where(c, "TRAIN.GLOBAL_BATCH"));
+    }
+    if (is_given(c, steps_key) && given == total / batch) return CF_OK;
+    bool later = !of_command_line(c, steps_key) && (of_command_line(c, "TRAIN.GLOBAL_BATCH") ||
+                                                    of_command_line(c, "TRAIN.BATCH_SIZE"));
+    if (is_given(c, steps_key) && !later)
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: %s %d (%s) x TRAIN.BATCH_SIZE %d is not "
+                       "TRAIN.GLOBAL_BATCH %d (%s); give one of them, GLOBAL_BATCH 0 is none",
+                       steps_key, given, where(c, steps_key), batch, total,
+                       where(c, "TRAIN.GLOBAL_BATCH"));
+    if (is_given(c, steps_key))
+        cf_log(CF_LOG_INFO, "configuration: %s %d (%s) gives way to %d: TRAIN.GLOBAL_BATCH %d",
+               steps_key, given, where(c, steps_key), total / batch, total);
+    snprintf(text, sizeof text, "%d", total / batch);
+    return cf_config_set_plain(c, steps_key, text, "GLOBAL_BATCH / BATCH_SIZE");
 }
 
 cf_status cf_config_check(const cf_config *c)

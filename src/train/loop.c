@@ -141,7 +141,7 @@ static cf_status run_step(cf_run *r)
     cf_adamw_update(r->adamw, lr, cf_clip_factor(norm, r->config->train.clip_grad));
     cf_params_zero_grads(params);
     r->at.micro += (int64_t)r->accumulation;
-    r->at.previous = r->at.epoch * (int64_t)r->micro_batches + r->at.micro - 1;
+    r->at.previous = cf_run_tick(r);
     cf_step_record record = { .epoch = (int)r->at.epoch,
                               .step = r->at.step++,
                               .loss = loss,

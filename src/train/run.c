@@ -133,22 +133,7 @@ static cf_status open_optimizer(cf_run *r)
     CF_TRY(cf_loader_new(&r->loader, r->train, &o));
     CF_TRY(cf_adamw_new(&r->adamw, cf_xclip_params(r->model), &options, &rule));
     r->micro_batches = cf_loader_batches(r->loader);
-    r->accumulation = (size_t)c->train.accumulation_steps;
-    if (r->micro_batches < r->accumulation)
-        return CF_FAIL(
-            CF_EINVAL,
-            "configuration: TRAIN.ACCUMULATION_STEPS %zu, but an epoch has %zu micro-batches "
-            "(%s)",
-            r->accumulation, r->micro_batches, cf_config_origin(c, "TRAIN.ACCUMULATION_STEPS"));
-    r->steps = c->train.epochs * (int64_t)(r->micro_batches / r->accumulation);
-    r->schedule = (cf_schedule){
-        .lr = c->train.lr,
-        .new_factor = c->train.new_lr_factor,
-        .min_lr = c->train.lr / 100,
-        .warmup = (uint64_t)(c->train.warmup_epochs * (double)r->micro_batches),
-        .total = (uint64_t)c->train.epochs * r->micro_batches,
-    };
-    return CF_OK;
+    return cf_run_plan_steps(r, cf_dataset_size(r->train));
 }
 
 static cf_status open_position(cf_run *r, const cf_weights *file)
@@ -218,6 +203,7 @@ static cf_status open_all(cf_run *r)
 {
     cf_status status = CF_OK;
     cf_weights *file = NULL;
+    if (!r->options.only_test) CF_TRY(cf_config_settle(r->config));
     CF_TRY(cf_config_check(r->config));
     CF_TRY(open_output(r));
     CF_TRY(open_data(r));

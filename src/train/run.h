@@ -4,6 +4,7 @@
  *   run_classes.c   class names, their token table, their families
  *   plan.c          what a run will cost
  *   checkpoint.c    where a run stands <-> a file
+ *   steps.c         how many steps, and at which rates
  *   loop.c          one optimiser step, one epoch
  *   evaluate.c      one pass over the test set;  metrics.c  what it counts;  scores.c  its scores
  *                   as HDF5
@@ -29,7 +30,7 @@ typedef struct {
 typedef struct {
     int64_t epoch, micro; /* next micro-batch: number `micro` of epoch `epoch` */
     int64_t step;         /* optimiser steps done */
-    int64_t previous;     /* micro-batch of the run at which the last update was; -1: none */
+    int64_t previous;     /* cf_run_tick after the last update; -1: none */
     int64_t log_evals;    /* eval lines in the log */
     double best_top1;     /* percent; -1: never tested */
 } cf_position;
@@ -51,7 +52,8 @@ struct cf_run {
     cf_schedule schedule;
     cf_position at;
     size_t micro_batches, accumulation; /* of an epoch; of a step */
-    int64_t steps;                      /* of the whole run */
+    size_t ranks, counted; /* so many micro-batches are one for the schedule; those of an epoch */
+    int64_t steps;         /* of the whole run */
     char *last_path, *best_path;
     double step_seconds; /* spent in the steps of this process */
     int64_t own_steps;   /* steps of this process */
@@ -104,6 +106,14 @@ cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
 /* What the model, its classes' tokens and the configuration tell: parts, flop, memory. r->train and
  * r->test may be NULL. */
 cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model);
+
+/* ---- steps.c --------------------------------------------------------------------------------- */
+
+/* r->accumulation, ranks, counted, steps and schedule, from r->config, r->micro_batches and the
+ * number of training videos. */
+cf_status cf_run_plan_steps(cf_run *r, size_t videos);
+/* Number, as the schedule counts them, of the micro-batch before r->at. */
+int64_t cf_run_tick(const cf_run *r);
 
 /* ---- loop.c, evaluate.c, metrics.c, scores.c ------------------------------------------------- */
 
