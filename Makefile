@@ -181,6 +181,8 @@ demo: deps
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/crossframe \
 	    $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	$(Q)for f in $$(cd configs && find . -type f ! -path './demo/*'); do \
+	    install -D -m 644 configs/$$f $(DESTDIR)$(PREFIX)/share/crossframe/$$f || exit 1; done
 	$(if $(PROGRAM),install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/)
 	install -m 644 include/crossframe/*.h $(DESTDIR)$(PREFIX)/include/crossframe/
 	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib/

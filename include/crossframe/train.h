@@ -78,6 +78,7 @@ typedef struct cf_config {
     } test;
     char *output;
     int save_freq, print_freq, seed;
+    char *path;                       /* the file it was loaded from; "" if none */
     char *origin[CF_CONFIG_MAX_KEYS]; /* by key: "FILE:LINE", "--opts", ...; NULL = the default */
 } cf_config;
 
@@ -214,6 +215,12 @@ cf_status cf_weights_locate(char **out, const char *path_or_name, const char *ca
 cf_status cf_vocabulary_find(char **out, const char *weights, const char *const *data,
                              size_t n_data, const char *cache);
 
+/* The file that DATA.LABEL_LIST names: as it stands, or beside the YAML file that gave it or in the
+ * two folders above, where it then stays in *c; or the list in SHARE/labels of the same classes as
+ * the published list of this name (share NULL: none). Where it is not the first, a log line tells.
+ * Fresh path in *out (cf_free). CF_ENOTFOUND names the places that were looked at. */
+cf_status cf_label_list_find(char **out, cf_config *c, const char *share);
+
 /* A part of a model: how many numbers, and how many of them are trained. */
 typedef struct {
     const char
@@ -292,6 +299,7 @@ typedef struct {
     bool only_test; /* no training data is opened, cf_run_train refuses */
     const char *scores; /* file for the scores of cf_run_test; NULL: none */
     const char *cache;  /* folder of downloaded weights and vocabulary; NULL: none */
+    const char *share;  /* folder of shipped configurations and label lists; NULL: none */
 } cf_run_options;
 
 typedef struct cf_run cf_run;

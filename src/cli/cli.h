@@ -62,6 +62,10 @@ const char *cli_nearest(const char *word, const char *const *words, size_t n);
  * when neither is set. */
 const char *cli_cache(void);
 
+/* Where the shipped configurations and label lists are: PREFIX/share/crossframe of a program in
+ * PREFIX/bin, configs of the source tree for one in its build/MODE; NULL: neither is there. */
+const char *cli_share(void);
+
 /* ---- commands -------------------------------------------------------------------------------- */
 
 /* One cmd_NAME.c each. main.c finds out at link time which of them are there. */

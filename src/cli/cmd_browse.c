@@ -14,11 +14,17 @@ typedef struct {
 } call;
 
 /* Names of DATA.LABEL_LIST, or the pack's; borrowed from *labels or the dataset. */
-static cf_status find_names(const char ***names, size_t *n, cf_labels *labels, const cf_config *c,
+static cf_status find_names(const char ***names, size_t *n, cf_labels *labels, cf_config *c,
                             const cf_dataset *d)
 {
     bool listed = *c->data.label_list != 0;
-    if (listed) CF_TRY_CTX(cf_labels_read_csv(labels, c->data.label_list), "DATA.LABEL_LIST");
+    if (listed) {
+        char *path;
+        CF_TRY(cf_label_list_find(&path, c, cli_share()));
+        cf_status status = cf_labels_read_csv(labels, path);
+        cf_free(path);
+        CF_TRY_CTX(status, "DATA.LABEL_LIST");
+    }
     *n = listed ? labels->n : cf_dataset_n_classes(d);
     if (*n < cf_dataset_n_classes(d))
         return CF_FAIL(CF_EINVAL, "%s has %zu classes, but there are %zu class names in %s",

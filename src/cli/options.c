@@ -4,10 +4,12 @@
 #include "crossframe/train.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- complaints ------------------------------------------------------------------------------ */
 
@@ -54,6 +56,27 @@ const char *cli_cache(void)
     else if (home && *home)
         n = snprintf(path, sizeof path, "%s/.cache/crossframe", home);
     return n > 0 && (size_t)n < sizeof path ? path : NULL;
+}
+
+const char *cli_share(void)
+{
+    static char path[4096];
+    static const char *const places[] = { "../share/crossframe", "../../configs" };
+    char program[2048], labels[sizeof path + 8], real[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0) return NULL;
+    program[n] = 0;
+    char *slash = strrchr(program, '/');
+    if (!slash) return NULL;
+    *slash = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(path, sizeof path, "%s/%s", program, places[i]);
+        if (!realpath(path, real) || strlen(real) >= sizeof path) continue;
+        strcpy(path, real);
+        snprintf(labels, sizeof labels, "%s/labels", path);
+        if (cf_is_folder(labels)) return path;
+    }
+    return NULL;
 }
 
 /* ---- help ------------------------------------------------------------------------------------ */

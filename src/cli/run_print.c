@@ -175,6 +175,7 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
                              .testing = testing,
                              .tested = tested,
                              .cache = cli_cache(),
+                             .share = cli_share(),
                              .stop = &stop_asked };
 }
 

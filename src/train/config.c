@@ -7,18 +7,18 @@
 
 #include <string.h>
 
-static cf_status make_default(cf_config **out)
+/* path: NULL for none. */
+static cf_status make_default(cf_config **out, const char *path)
 {
     cf_config *c;
     CF_TRY(cf_alloc_zero(&c, 1, sizeof *c));
-    for (size_t i = 0; i < cf_config_n_keys(); i++) {
-        const cf_config_key *key = cf_config_key_at(i);
-        cf_status status = cf_config_store_yaml(c, i, key->standard, NULL);
-        if (status != CF_OK) {
-            CF_ASSERT(status == CF_ENOMEM);
-            cf_config_free(c);
-            return status;
-        }
+    cf_status status = cf_strdup(&c->path, path ? path : "");
+    for (size_t i = 0; i < cf_config_n_keys() && status == CF_OK; i++)
+        status = cf_config_store_yaml(c, i, cf_config_key_at(i)->standard, NULL);
+    if (status != CF_OK) {
+        CF_ASSERT(status == CF_ENOMEM);
+        cf_config_free(c);
+        return status;
     }
     *out = c;
     return CF_OK;
@@ -62,6 +62,7 @@ void cf_config_free(cf_config *c)
         if (key->type == CF_CONFIG_TEXT) cf_free(*(char **)((char *)c + key->offset));
         cf_free(c->origin[i]);
     }
+    cf_free(c->path);
     cf_free(c);
 }
 
@@ -119,7 +120,7 @@ cf_status cf_config_set_opts(cf_config *c, const char *const *opts, size_t n_opt
 cf_status cf_config_load(cf_config **out, const char *path, const char *const *opts, size_t n_opts)
 {
     cf_config *c;
-    CF_TRY(make_default(&c));
+    CF_TRY(make_default(&c, path));
     cf_status status = CF_OK;
     if (path) CF_GO(cf_config_merge_file(c, path));
     CF_GO(cf_config_set_opts(c, opts, n_opts));
@@ -133,7 +134,7 @@ done:
 cf_status cf_config_parse(cf_config **out, const char *text, size_t n, const char *name)
 {
     cf_config *c;
-    CF_TRY(make_default(&c));
+    CF_TRY(make_default(&c, NULL));
     cf_status status = CF_OK;
     CF_GO(cf_config_merge_text(c, text, n, name));
     *out = c;

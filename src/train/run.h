@@ -1,6 +1,7 @@
 /* Inside of a run: what the files of training share. Who does what:
  *   build_model.c   configuration and weights -> model
  *   vocabulary.c    finds and opens the tokenizer's file
+ *   label_list.c    where the class names are
  *   run_classes.c   class names, their token table, their families
  *   plan.c          what a run will cost
  *   checkpoint.c    where a run stands <-> a file

@@ -10,12 +10,16 @@
 #include <math.h>
 #include <string.h>
 
-static cf_status read_list(cf_classes *c, const char *path)
+static cf_status read_list(cf_run *r)
 {
     cf_labels l;
-    CF_TRY_CTX(cf_labels_read_csv(&l, path), "DATA.LABEL_LIST");
-    c->name = l.name;
-    c->n = l.n;
+    char *path;
+    CF_TRY(cf_label_list_find(&path, r->config, r->options.share));
+    cf_status status = cf_labels_read_csv(&l, path);
+    cf_free(path);
+    if (status != CF_OK) return cf_fail_context(status, "DATA.LABEL_LIST"), status;
+    r->classes.name = l.name;
+    r->classes.n = l.n;
     return CF_OK;
 }
 
@@ -83,7 +87,7 @@ cf_status cf_run_read_classes(cf_run *r)
     cf_classes *classes = &r->classes;
     classes->chosen = *c->data.label_list != 0;
     if (classes->chosen)
-        CF_TRY(read_list(classes, c->data.label_list));
+        CF_TRY(read_list(r));
     else
         CF_TRY(take_names(classes, r->train ? r->train : r->test));
     if (!classes->chosen && !cf_config_given(c, "DATA.NUM_CLASSES"))
