@@ -144,7 +144,11 @@ lint:
 format:
 	@scripts/format $$(git ls-files 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]' 'bench/*.[ch]')
 
-bench: $(BENCH_PROGRAMS)
+# The settings whose speed is quoted, then the parts by themselves.
+BENCH_SETTINGS ?= "demo --frames 4 --batch 16 --classes 80" "ViT-B/32 --frames 8 --batch 4" \
+                  "ViT-B/16 --frames 8 --batch 2"
+bench: $(B)/crossframe $(BENCH_PROGRAMS)
+	@for s in $(BENCH_SETTINGS); do $(B)/crossframe bench --arch $$s --train --inference || exit 1; done
 	@for b in $(BENCH_PROGRAMS); do $$b $(BENCH_ARGS) || exit 1; done
 
 fuzz: deps

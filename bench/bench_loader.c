@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "data/batch.h"
+#include "train/bench_pack.h"
 
 #define CHECK(call)                                                                                \
     do {                                                                                           \
@@ -49,47 +50,6 @@ static void report(const char *what, const char *size, int threads, double *seco
     printf("%s,%s,%d,%.6f,%.6f,%.6f,%.1f\n", what, size, threads, seconds[n / 2], seconds[0], cpu,
            1 / cpu);
     fflush(stdout);
-}
-
-/* ---- packs ----------------------------------------------------------------------------------- */
-
-/* Smooth areas, edges and grain, moving: JPEG needs about 22 kB a frame for it at quality 90. */
-static void draw_frame(uint8_t *out, size_t width, size_t height, size_t video, size_t frame)
-{
-    uint32_t noise = (uint32_t)(video * 7919 + frame * 104729 + 1);
-    size_t shift = frame * 3 + video * 17;
-    for (size_t y = 0; y < height; y++)
-        for (size_t x = 0; x < width; x++, out += 3) {
-            size_t u = x + shift, v = y + shift / 2;
-            uint32_t base = (uint32_t)(u * 2 + v), box = (u / 40 + v / 28) % 3 * 40;
-            noise = noise * 1664525u + 1013904223u;
-            uint32_t grain = (noise >> 28) & 7;
-            out[0] = (uint8_t)(40 + base % 128 / 2 + box + grain);
-            out[1] = (uint8_t)(60 + v % 96 / 2 + box / 2 + grain);
-            out[2] = (uint8_t)(50 + u % 192 / 3 + (80 - box) / 2 + grain);
-        }
-}
-
-static void make_pack(const char *path, cf_encoding encoding, size_t videos, size_t frames,
-                      size_t width, size_t height)
-{
-    static const char *const classes[] = { "one", "two" };
-    const cf_pack_options o = {
-        .encoding = encoding, .png_level = 6, .quality = 90, .class_name = classes, .n_classes = 2
-    };
-    cf_pack_writer *w;
-    uint8_t *pixels;
-    size_t size = width * height * 3;
-    CHECK(cf_alloc(&pixels, frames, size));
-    CHECK(cf_pack_writer_new(&w, path, &o));
-    for (size_t v = 0; v < videos; v++) {
-        char name[32];
-        snprintf(name, sizeof name, "video%zu", v);
-        for (size_t f = 0; f < frames; f++) draw_frame(pixels + f * size, width, height, v, f);
-        CHECK(cf_pack_writer_add(w, name, (int32_t)(v % 2), 25, pixels, frames, height, width));
-    }
-    CHECK(cf_pack_writer_commit(w));
-    cf_free(pixels);
 }
 
 static cf_loader_options training(void)
@@ -202,7 +162,7 @@ static void bench_stages(void)
     CHECK(cf_transform_init(&t, S));
     CHECK(cf_alloc(&frame, (size_t)WIDTH * HEIGHT, 3));
     CHECK(cf_alloc(&out, (size_t)3 * S * S, sizeof *out));
-    draw_frame(frame, WIDTH, HEIGHT, 1, 2);
+    cf_bench_draw(frame, WIDTH, HEIGHT, 1, 2);
     for (int stage = 0; stage < STAGES; stage++) {
         double seconds[RUNS], cpu_start = cpu_seconds();
         for (int run = 0; run < RUNS; run++) {
@@ -227,7 +187,7 @@ static void bench_random(const char *folder, size_t videos)
     cf_video_reader *r;
     cf_rng rng = cf_rng_make(1, CF_RNG_TEST, 0, 0);
     CHECK(cf_path_join(&path, folder, "many.h5"));
-    make_pack(path, CF_ENCODING_RAW, videos, SMALL_FRAMES, SMALL, SMALL);
+    CHECK(cf_bench_pack(path, CF_ENCODING_RAW, videos, SMALL_FRAMES, SMALL, SMALL));
     CHECK(cf_dataset_open(&d, path, ""));
     CHECK(cf_video_reader_new(&r, d));
     double cpu_start = cpu_seconds();
@@ -261,7 +221,7 @@ int main(int argc, char **argv)
         cf_dataset *d;
         char *path;
         CHECK(cf_path_join(&path, folder, name[e]));
-        make_pack(path, e, VIDEOS, FRAMES, WIDTH, HEIGHT);
+        CHECK(cf_bench_pack(path, e, VIDEOS, FRAMES, WIDTH, HEIGHT));
         CHECK(cf_dataset_open(&d, path, ""));
         bench_clip(d, name[e]);
         bench_loader(d, name[e]);

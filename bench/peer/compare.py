@@ -1,46 +1,25 @@
 #!/usr/bin/env python3
-"""Crossframe against the PyTorch writing in xclip.py: the same losses, and the time of a training step.
+"""Crossframe against the PyTorch writing in xclip.py: the same losses, step by step.
 
 See README.md beside this file. Run from anywhere; paths given are relative to the current folder.
 """
 import argparse
-import ctypes
-import glob
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+
+import common
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
 
-def use_openmp_blas():
-    """Starts anew with the OpenMP build of OpenBLAS first, the build Crossframe runs with."""
-    found = glob.glob("/usr/lib/*/openblas-openmp")
-    paths = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    if found and found[0] not in paths:
-        os.environ["LD_LIBRARY_PATH"] = ":".join([found[0]] + [p for p in paths if p])
-        os.execv(sys.executable, [sys.executable] + sys.argv)
-
-
-def keep_memory():
-    """glibc keeps freed memory instead of giving it back and faulting it in again at every step."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, the most it takes
-        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-    except OSError:
-        pass
-
-
 if __name__ == "__main__":
-    use_openmp_blas()
-    keep_memory()
+    common.use_openmp_blas()
+    common.keep_memory()
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
@@ -141,73 +120,20 @@ def agreement(a, folder):
     return worst
 
 
-# ---- time -------------------------------------------------------------------------------------
-
-
-def torch_steps(a, seconds):
-    """Times of training steps of the demo's model on random input, as bench_step does them."""
-    torch.manual_seed(1)
-    tensors = {k: v.astype(np.float32) for k, v in xclip.read_safetensors(a.timed_weights).items()}
-    model = xclip.XClip(tensors)
-    optimizer = xclip.make_optimizer(model, 1e-6, WEIGHT_DECAY)
-    video = torch.rand(BATCH, FRAMES, 3, SIZE, SIZE) * 2 - 1
-    text, target = torch.randn(CLASSES, tensors["text_projection"].shape[1]), torch.zeros(BATCH, CLASSES)
-    target[:, 0] = 1
-    for _ in range(3):
-        xclip.train_step(model, optimizer, video, text, target, CLIP)
-    times, begin = [], time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        start = time.perf_counter()
-        xclip.train_step(model, optimizer, video, text, target, CLIP)
-        times.append(time.perf_counter() - start)
-    return times
-
-
-def our_step(bench):
-    for line in run(os.path.abspath(bench)).splitlines():
-        if line.startswith("train step,"):
-            return float(line.split(",")[3])
-    sys.exit(f"{bench}: no line 'train step'")
-
-
-def timing(a):
-    command = [sys.executable, os.path.abspath(__file__), "--torch-steps", os.path.abspath(a.timed_weights),
-               "--threads", str(a.threads)]
-    ours, theirs = [], []
-    print("round  Crossframe ms  PyTorch ms")
-    for i in range(a.rounds):
-        ours.append(our_step(a.bench))
-        theirs.append(float(run(*command).split()[-1]))
-        print(f"{i:5d}  {ours[-1] * 1e3:13.2f}  {theirs[-1] * 1e3:10.2f}", flush=True)
-    x, y = statistics.median(ours), statistics.median(theirs)
-    print(f"training step, medians of {a.rounds} rounds: Crossframe {x * 1e3:.1f} ms, PyTorch "
-          f"{torch.__version__} {y * 1e3:.1f} ms, ratio {y / x:.2f} (ranges {min(ours) * 1e3:.1f}.."
-          f"{max(ours) * 1e3:.1f}, {min(theirs) * 1e3:.1f}..{max(theirs) * 1e3:.1f})")
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     build = os.path.join(ROOT, "build")
     p.add_argument("--program", default=f"{build}/release/crossframe")
-    p.add_argument("--bench", default=f"{build}/release/bench/bench_step")
     p.add_argument("--clip", default=f"{build}/demo/clip/last.safetensors", help="small CLIP to start from")
     p.add_argument("--bpe", default=f"{build}/demo/data/merges.txt", help="its vocabulary")
     p.add_argument("--steps", type=int, default=20, help="training steps to compare")
     p.add_argument("--double", action="store_true", help="PyTorch in float64 (for the f64 build)")
-    p.add_argument("--rounds", type=int, default=5, help="rounds of timing, 0: none")
     p.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
-    p.add_argument("--torch-steps", dest="timed_weights", help=argparse.SUPPRESS)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
-    if a.timed_weights:
-        print(statistics.median(torch_steps(a, 4)))
-        return
     with tempfile.TemporaryDirectory() as folder:
         worst = agreement(a, folder)
-        a.timed_weights = f"{folder}/weights.safetensors"
-        if a.rounds:
-            timing(a)
     limit = 1e-7 if a.double else 1e-3
     if not worst < limit:
         sys.exit(f"the losses differ by more than {limit:g}")

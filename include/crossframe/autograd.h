@@ -98,6 +98,16 @@ typedef struct {
 } cf_tape_profile_row;
 void cf_tape_profile(cf_tape *t, bool on); /* switching on clears it */
 size_t cf_tape_profile_get(const cf_tape *t, cf_tape_profile_row *rows, size_t max);
+/* Told of each operation that was run while the profile is on. watch NULL: nobody. */
+typedef struct {
+    const char *name, *family;
+    bool backward;
+    double start_s, seconds; /* cf_seconds() */
+    double flop;
+    const cf_shape *out; /* shape of its output */
+} cf_tape_event;
+typedef void cf_tape_watcher(void *user, const cf_tape_event *e);
+void cf_tape_watch(cf_tape *t, cf_tape_watcher *watch, void *user);
 
 /* A tensor in the step arena. Borrowed: gone at cf_tape_reset. cf_tensor_copy to keep values. */
 cf_tensor *cf_tensor_new(cf_tape *t, cf_shape shape);

@@ -102,6 +102,28 @@ static cf_tape_profile_row *profile_row(cf_tape *t, const char *family)
     return row;
 }
 
+void cf_tape_watch(cf_tape *t, cf_tape_watcher *watch, void *user)
+{
+    t->watch = watch;
+    t->watch_user = user;
+}
+
+/* What began at `start_s` has just ended. */
+static void profile_node(cf_tape *t, const cf_node *n, bool backward, double start_s)
+{
+    cf_tape_event e = { .name = n->op->name,
+                        .family = n->op->family,
+                        .backward = backward,
+                        .start_s = start_s,
+                        .seconds = cf_seconds() - start_s,
+                        .flop = backward ? n->flop_backward : n->flop_forward,
+                        .out = &n->out->shape };
+    cf_tape_profile_row *row = profile_row(t, e.family);
+    *(backward ? &row->backward_s : &row->forward_s) += e.seconds;
+    row->flop += e.flop;
+    if (t->watch) t->watch(t->watch_user, &e);
+}
+
 /* ---- tensors --------------------------------------------------------------------------------- */
 
 void *cf_tape_push(cf_tape *t, size_t count, size_t size)
@@ -210,9 +232,7 @@ static void run_forward(cf_tape *t, const cf_node *n)
     }
     double start = cf_seconds();
     n->op->forward(n);
-    cf_tape_profile_row *row = profile_row(t, n->op->family);
-    row->forward_s += cf_seconds() - start;
-    row->flop += n->flop_forward;
+    profile_node(t, n, false, start);
 }
 
 cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const void *param)
@@ -313,11 +333,7 @@ static void run_backward(cf_tape *t, cf_node *n)
         dry_backward(n);
     else
         n->op->backward(n);
-    if (t->profiling && n->op != &cf_op_segment) {
-        cf_tape_profile_row *row = profile_row(t, n->op->family);
-        row->backward_s += cf_seconds() - start;
-        row->flop += n->flop_backward;
-    }
+    if (t->profiling && n->op != &cf_op_segment) profile_node(t, n, true, start);
     cf_arena_rewind(t->values, mark);
 }
 

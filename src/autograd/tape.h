@@ -30,6 +30,8 @@ struct cf_tape {
     double flop;
     cf_tape_profile_row profile[CF_PROFILE_ROWS];
     size_t n_profile;
+    cf_tape_watcher *watch;
+    void *watch_user;
 };
 
 extern const cf_op cf_op_segment;
