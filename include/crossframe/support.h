@@ -213,9 +213,11 @@ void cf_writer_abort(cf_writer *w);       /* removes PATH.tmp; frees w; NULL is 
 /* ---- time, threads, machine ------------------------------------------------------------------ */
 
 double cf_seconds(void);          /* monotonic clock */
+double cf_unix_time(void);        /* seconds since 1970 */
 int cf_threads(void);             /* OpenMP threads a parallel region will get */
 size_t cf_physical_memory(void);  /* bytes */
 const char *cf_cpu_name(void);    /* as the processor calls itself; "unknown" where it does not */
+size_t cf_resident_peak(void);    /* bytes: most this process ever held in memory */
 const char *cf_blas_config(void); /* OpenBLAS's own description of its build and kernels */
 /* The OPENBLAS_CORETYPE that would run faster kernels than those OpenBLAS chose for this CPU; NULL
  * if it chose well. OpenBLAS reads that variable when it is loaded: set it, then start the program

@@ -150,11 +150,18 @@ size_t cf_text_distance(const char *a, const char *b);
 
 typedef struct {
     int epoch;
-    int64_t step;     /* optimiser steps since the start of the run, from 0 */
-    double loss, lr;  /* mean over the step's accumulation; the base group's rate */
-    double grad_norm; /* before clipping */
-    double seconds, data_seconds, videos_per_second;
-    int64_t skipped; /* of its videos could not be read: others of their classes were shown */
+    int64_t step;      /* optimiser steps since the start of the run, from 0 */
+    double loss;       /* mean over the step's accumulation */
+    double lr, lr_new; /* of CLIP's tensors; of the new modules */
+    double grad_norm;  /* before clipping */
+    /* Of the whole step; waiting for the loader, the model to the loss, gradients, and norm,
+     * clipping and AdamW. What is left is this program's own. */
+    double seconds, data_seconds, forward_seconds, backward_seconds, update_seconds;
+    double videos_per_second;
+    double gflops;        /* matrix products both ways, recomputed ones too, over `seconds` */
+    int64_t memory_bytes; /* largest resident set of the process so far */
+    double time;          /* unix */
+    int64_t skipped;      /* of its videos could not be read: others of their classes were shown */
 } cf_step_record;
 
 typedef struct {

@@ -74,18 +74,6 @@ cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t
     return cf_tape_status(r->tape);
 }
 
-/* Adds its gradients; *loss is undivided. t: number of the micro-batch in the run. */
-static cf_status run_micro_batch(double *loss, cf_run *r, const cf_batch *b, uint64_t t)
-{
-    cf_tensor *mean;
-    CF_TRY(cf_run_loss(&mean, r, b, t));
-    *loss = (double)mean->data[0];
-    if (!isfinite(*loss)) return CF_OK; /* the step tells */
-    return cf_tape_backward(r->tape, mean, (cf_real)(1.0 / (double)r->accumulation));
-}
-
-/* ---- one step -------------------------------------------------------------------------------- */
-
 static cf_status not_finite(const cf_run *r, const char *what, double value)
 {
     return CF_FAIL(
@@ -97,20 +85,40 @@ static cf_status not_finite(const cf_run *r, const char *what, double value)
         r->config->train.clip_grad > 0 ? "" : " (a lower TRAIN.LR or TRAIN.CLIP_GRAD helps)");
 }
 
-static cf_status accumulate(double *loss, cf_run *r)
+/* What the micro-batches of a step add up to. */
+typedef struct {
+    double loss; /* undivided */
+    double forward_s, backward_s, flop;
+} step_sums;
+
+/* Adds its gradients and to *s. t: number of the micro-batch in the run. */
+static cf_status run_micro_batch(step_sums *s, cf_run *r, const cf_batch *b, uint64_t t)
+{
+    cf_tensor *mean;
+    double began = cf_seconds();
+    CF_TRY(cf_run_loss(&mean, r, b, t));
+    double loss = (double)mean->data[0], computed = cf_seconds();
+    if (!isfinite(loss)) return not_finite(r, "loss", loss);
+    CF_TRY(cf_tape_backward(r->tape, mean, (cf_real)(1.0 / (double)r->accumulation)));
+    s->loss += loss;
+    s->forward_s += computed - began;
+    s->backward_s += cf_seconds() - computed;
+    s->flop += cf_tape_stats_get(r->tape).flop;
+    return CF_OK;
+}
+
+/* ---- one step -------------------------------------------------------------------------------- */
+
+static cf_status accumulate(step_sums *s, cf_run *r)
 {
     const cf_batch *b;
-    double sum = 0;
+    *s = (step_sums){ 0 };
     for (size_t a = 0; a < r->accumulation; a++) {
-        double one;
         uint64_t t = (uint64_t)r->at.epoch * r->micro_batches + (uint64_t)r->at.micro + a;
         CF_TRY(cf_loader_next(&b, r->loader));
         CF_ASSERT(b != NULL);
-        CF_TRY(run_micro_batch(&one, r, b, t));
-        if (!isfinite(one)) return not_finite(r, "loss", one);
-        sum += one;
+        CF_TRY(run_micro_batch(s, r, b, t));
     }
-    *loss = sum / (double)r->accumulation;
     return CF_OK;
 }
 
@@ -130,12 +138,30 @@ static cf_status report_step(cf_run *r, const cf_step_record *record)
     return CF_OK;
 }
 
+/* What stands in the log but the times of the parts. */
+static void fill_record(cf_step_record *record, const cf_run *r, const step_sums *s, double began)
+{
+    double videos = (double)r->accumulation * (double)r->config->train.batch_size;
+    record->loss = s->loss / (double)r->accumulation;
+    record->forward_seconds = s->forward_s;
+    record->backward_seconds = s->backward_s;
+    record->data_seconds = cf_loader_waited_s(r->loader);
+    record->skipped = (int64_t)cf_loader_skipped(r->loader);
+    record->memory_bytes = (int64_t)cf_resident_peak();
+    record->time = cf_unix_time();
+    record->seconds = cf_seconds() - began;
+    if (!(record->seconds > 0)) return; /* the clock stood still: no rate */
+    record->videos_per_second = videos / record->seconds;
+    record->gflops = s->flop / record->seconds / 1e9;
+}
+
 static cf_status run_step(cf_run *r)
 {
     cf_params *params = cf_xclip_params(r->model);
-    double began = cf_seconds(), lr[2], loss;
-    CF_TRY(accumulate(&loss, r));
-    double norm = cf_grad_norm(params);
+    double began = cf_seconds(), lr[2];
+    step_sums sums;
+    CF_TRY(accumulate(&sums, r));
+    double computed = cf_seconds(), norm = cf_grad_norm(params);
     if (!isfinite(norm)) return not_finite(r, "gradient norm", norm);
     cf_schedule_rates(lr, &r->schedule, r->at.previous < 0, (uint64_t)r->at.previous);
     cf_adamw_update(r->adamw, lr, cf_clip_factor(norm, r->config->train.clip_grad));
@@ -144,14 +170,11 @@ static cf_status run_step(cf_run *r)
     r->at.previous = cf_run_tick(r);
     cf_step_record record = { .epoch = (int)r->at.epoch,
                               .step = r->at.step++,
-                              .loss = loss,
                               .lr = lr[0],
+                              .lr_new = lr[1],
                               .grad_norm = norm,
-                              .seconds = cf_seconds() - began,
-                              .data_seconds = cf_loader_waited_s(r->loader),
-                              .skipped = (int64_t)cf_loader_skipped(r->loader) };
-    double videos = (double)r->accumulation * (double)r->config->train.batch_size;
-    record.videos_per_second = record.seconds > 0 ? videos / record.seconds : 0;
+                              .update_seconds = cf_seconds() - computed };
+    fill_record(&record, r, &sums, began);
     return report_step(r, &record);
 }
 

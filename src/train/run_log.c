@@ -110,32 +110,58 @@ done:
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-enum { LINE = 512, NUMBER = 32 };
+/* A line in the making. One number at a time: glibc's printf takes memory for a format with
+ * many. */
+typedef struct {
+    char text[1024];
+    size_t n;
+} entry;
 
-/* ,"NAME":COUNT where there is something to count. */
-static const char *count(char out[2 * NUMBER], const char *name, int64_t value)
+__attribute__((format(printf, 2, 3))) static void put(entry *e, const char *format, ...)
 {
-    if (value == 0)
-        *out = 0;
-    else
-        snprintf(out, 2 * NUMBER, ",\"%s\":%" PRId64, name, value);
-    return out;
+    va_list list;
+    va_start(list, format);
+    int n = vsnprintf(e->text + e->n, sizeof e->text - e->n, format, list);
+    va_end(list);
+    CF_ASSERT(n > 0 && (size_t)n < sizeof e->text - e->n);
+    e->n += (size_t)n;
 }
 
 /* JSON has neither NaN nor infinity. */
-static const char *number(char out[NUMBER], double value, int digits)
+static void put_number(entry *e, const char *name, double value, int digits)
 {
     if (isfinite(value))
-        snprintf(out, NUMBER, "%.*g", digits, value);
+        put(e, ",\"%s\":%.*g", name, digits, value);
     else
-        strcpy(out, "null");
-    return out;
+        put(e, ",\"%s\":null", name);
 }
 
-static cf_status append(cf_run_log *l, const char *line, int n)
+/* A unix time to the millisecond; one beyond the year 9999 is none. */
+static void put_time(entry *e, const char *name, double seconds)
 {
-    CF_ASSERT(n > 0 && n < LINE);
-    size_t left = (size_t)n;
+    if (fabs(seconds) < 253402300800.0)
+        put(e, ",\"%s\":%.3f", name, seconds);
+    else
+        put(e, ",\"%s\":null", name);
+}
+
+static void put_count(entry *e, const char *name, int64_t value)
+{
+    put(e, ",\"%s\":%" PRId64, name, value);
+}
+
+static entry start(const char *kind, int epoch)
+{
+    entry e = { .n = 0 };
+    put(&e, "{\"kind\":\"%s\",\"epoch\":%d", kind, epoch);
+    return e;
+}
+
+static cf_status append(cf_run_log *l, entry *e)
+{
+    put(e, "}\n");
+    const char *line = e->text;
+    size_t left = e->n;
     while (left > 0) {
         ssize_t put = write(l->fd, line, left);
         if (put < 0 && errno == EINTR) continue;
@@ -148,34 +174,41 @@ static cf_status append(cf_run_log *l, const char *line, int n)
 
 cf_status cf_run_log_step(cf_run_log *l, const cf_step_record *r)
 {
-    char line[LINE], loss[NUMBER], lr[NUMBER], norm[NUMBER], s[NUMBER], data[NUMBER], rate[NUMBER];
-    char skipped[2 * NUMBER];
-    int n = snprintf(line, sizeof line,
-                     "{\"kind\":\"step\",\"epoch\":%d,\"step\":%" PRId64
-                     ",\"loss\":%s,\"lr\":%s,\"grad_norm\":%s,\"seconds\":%s,\"data_seconds\":%s,"
-                     "\"videos_per_second\":%s%s}\n",
-                     r->epoch, r->step, number(loss, r->loss, 9), number(lr, r->lr, 9),
-                     number(norm, r->grad_norm, 9), number(s, r->seconds, 6),
-                     number(data, r->data_seconds, 6), number(rate, r->videos_per_second, 6),
-                     count(skipped, "skipped", r->skipped));
-    return append(l, line, n);
+    entry e = start("step", r->epoch);
+    put_count(&e, "step", r->step);
+    put_number(&e, "loss", r->loss, 9);
+    put_number(&e, "lr", r->lr, 9);
+    put_number(&e, "lr_new", r->lr_new, 9);
+    put_number(&e, "grad_norm", r->grad_norm, 9);
+    put_number(&e, "seconds", r->seconds, 6);
+    put_number(&e, "data_seconds", r->data_seconds, 6);
+    put_number(&e, "forward_seconds", r->forward_seconds, 6);
+    put_number(&e, "backward_seconds", r->backward_seconds, 6);
+    put_number(&e, "update_seconds", r->update_seconds, 6);
+    put_number(&e, "videos_per_second", r->videos_per_second, 6);
+    put_number(&e, "gflops", r->gflops, 6);
+    put_count(&e, "memory_bytes", r->memory_bytes);
+    put_time(&e, "time", r->time);
+    if (r->skipped != 0) put_count(&e, "skipped", r->skipped);
+    return append(l, &e);
 }
 
 cf_status cf_run_log_eval(cf_run_log *l, const cf_eval_record *r)
 {
-    char line[LINE], top1[NUMBER], top5[NUMBER], mean[NUMBER], s[NUMBER], time[NUMBER];
-    char unlabelled[2 * NUMBER], missing[2 * NUMBER];
-    int n = snprintf(line, sizeof line,
-                     "{\"kind\":\"eval\",\"epoch\":%d,\"step\":%" PRId64
-                     ",\"top1\":%s,\"top5\":%s,\"mean_class\":%s,\"videos\":%" PRId64
-                     ",\"views\":%d,\"frames\":%d,\"weights\":\"%s\"%s%s,\"seconds\":%s,"
-                     "\"time\":%s}\n",
-                     r->epoch, r->step, number(top1, r->top1, 9), number(top5, r->top5, 9),
-                     number(mean, r->mean_class, 9), r->videos, r->views, r->frames, r->weights,
-                     count(unlabelled, "unlabelled", r->unlabelled),
-                     count(missing, "missing", r->missing), number(s, r->seconds, 6),
-                     number(time, r->time, 13));
-    CF_TRY(append(l, line, n));
+    entry e = start("eval", r->epoch);
+    put_count(&e, "step", r->step);
+    put_number(&e, "top1", r->top1, 9);
+    put_number(&e, "top5", r->top5, 9);
+    put_number(&e, "mean_class", r->mean_class, 9);
+    put_count(&e, "videos", r->videos);
+    put_count(&e, "views", r->views);
+    put_count(&e, "frames", r->frames);
+    put(&e, ",\"weights\":\"%s\"", r->weights);
+    if (r->unlabelled != 0) put_count(&e, "unlabelled", r->unlabelled);
+    if (r->missing != 0) put_count(&e, "missing", r->missing);
+    put_number(&e, "seconds", r->seconds, 6);
+    put_time(&e, "time", r->time);
+    CF_TRY(append(l, &e));
     l->evals++;
     return CF_OK;
 }

@@ -69,12 +69,31 @@ static void prepare_counting(void) {}
 typedef struct {
     double first, last; /* mean loss of the first and the last steps */
     int64_t steps;
+    double time, flop; /* of the step before; of the first step */
+    bool same_work;    /* no class texts that come and go with the families of the batch */
     size_t own, system, own_after, system_after; /* allocations after the first step, and later */
 } watch;
+
+/* The parts of a step are there and no longer than the step; the work of each step is the same. */
+static void check_record(watch *w, const cf_step_record *r)
+{
+    double flop = r->gflops * r->seconds;
+    assert_true(r->forward_seconds > 0 && r->backward_seconds > 0 && r->update_seconds > 0);
+    assert_true(r->data_seconds >= 0);
+    assert_true(r->seconds >= r->data_seconds + r->forward_seconds + r->backward_seconds +
+                                  r->update_seconds - 1e-9);
+    assert_near(r->videos_per_second * r->seconds, 4, 1e-9);
+    assert_true(r->memory_bytes > 1 << 20 && r->time >= w->time);
+    if (r->step == 0) w->flop = flop;
+    assert_true(flop > 0);
+    if (w->same_work) assert_near(flop, w->flop, 1e-9 * flop);
+    w->time = r->time;
+}
 
 static void watch_step(void *user, const cf_run_progress *p)
 {
     watch *w = user;
+    check_record(w, &p->record);
     if (p->record.step < 6) w->first += p->record.loss / 6;
     if (p->record.step >= p->steps - 6) w->last += p->record.loss / 6;
     w->steps++;
@@ -85,7 +104,7 @@ static void watch_step(void *user, const cf_run_progress *p)
 
 static watch train_watched(const char *folder, const char *name, const char *const *more)
 {
-    watch w = { 0 };
+    watch w = { .same_work = strcmp(name, "family") != 0 };
     const cf_run_options o = { .user = &w, .stepped = watch_step };
     cf_config *c = micro_config(folder, name, more);
     cf_run *r;
@@ -125,7 +144,7 @@ static void steady_steps_allocate_nothing(void **state)
     for (size_t i = 0; i < 2 * sizeof settings / sizeof *settings; i++) {
         char *folder = micro_folder(i % 2 == 1);
         const char *const more[] = { settings[i / 2], "TRAIN.EPOCHS=1", NULL };
-        watch w = train_watched(folder, "run", more);
+        watch w = train_watched(folder, i % 2 == 1 ? "family" : "run", more);
         assert_int_equal(w.steps, MICRO_STEPS);
         assert_int_equal(w.own_after - w.own, 0);
         assert_int_equal(w.system_after - w.system, 0);
@@ -194,6 +213,7 @@ static void log_is_as_designed(void **state)
             cf_schedule_rates(lr, &s, steps == 0, steps == 0 ? 0 : t);
             assert_near(cJSON_GetObjectItem(o, "step")->valuedouble, steps, 0);
             assert_near(cJSON_GetObjectItem(o, "lr")->valuedouble, lr[0], 1e-8 * lr[0]);
+            assert_near(cJSON_GetObjectItem(o, "lr_new")->valuedouble, lr[1], 1e-8 * lr[1]);
             assert_near(epoch, steps / MICRO_STEPS, 0);
             steps++;
         } else {

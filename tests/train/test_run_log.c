@@ -22,10 +22,17 @@ static cf_step_record step_record(int epoch, int64_t step)
                              .step = step,
                              .loss = 3.0 + (double)step / 7,
                              .lr = 1e-5 / 3,
+                             .lr_new = 1e-4 / 3,
                              .grad_norm = 0.25,
                              .seconds = 0.5,
                              .data_seconds = 0.001,
-                             .videos_per_second = 64 };
+                             .forward_seconds = 0.15,
+                             .backward_seconds = 0.325,
+                             .update_seconds = 0.02,
+                             .videos_per_second = 64,
+                             .gflops = 1000.0 / 7,
+                             .memory_bytes = 123456789012,
+                             .time = 1769860800.0625 + (double)step };
 }
 
 static void put_step(cf_run_log *l, int epoch, int64_t step)
@@ -88,8 +95,12 @@ static void lines_are_as_designed(void **state)
     cf_run_log_close(l);
     char *text = text_of(path);
     assert_string_equal(text, "{\"kind\":\"step\",\"epoch\":1,\"step\":5,\"loss\":3.71428571,"
-                              "\"lr\":3.33333333e-06,\"grad_norm\":0.25,\"seconds\":0.5,"
-                              "\"data_seconds\":0.001,\"videos_per_second\":64}\n"
+                              "\"lr\":3.33333333e-06,\"lr_new\":3.33333333e-05,"
+                              "\"grad_norm\":0.25,\"seconds\":0.5,\"data_seconds\":0.001,"
+                              "\"forward_seconds\":0.15,\"backward_seconds\":0.325,"
+                              "\"update_seconds\":0.02,\"videos_per_second\":64,"
+                              "\"gflops\":142.857,\"memory_bytes\":123456789012,"
+                              "\"time\":1769860805.062}\n"
                               "{\"kind\":\"eval\",\"epoch\":1,\"step\":4,\"top1\":33.3333333,"
                               "\"top5\":90,\"mean_class\":66.6666667,\"videos\":12,\"views\":1,"
                               "\"frames\":8,\"weights\":\"last\",\"seconds\":1.5,"
@@ -112,7 +123,13 @@ static void numbers_are_always_json(void **state)
                          .grad_norm = -INFINITY,
                          .seconds = -1.7976931348623157e308,
                          .data_seconds = 5e-324,
+                         .forward_seconds = NAN,
+                         .backward_seconds = 1.7976931348623157e308,
+                         .update_seconds = INFINITY,
                          .videos_per_second = -NAN,
+                         .gflops = -1.7976931348623157e308,
+                         .memory_bytes = INT64_MIN,
+                         .time = 1.7976931348623157e308,
                          .skipped = INT64_MIN };
     assert_ok(cf_run_log_step(l, &r));
     cf_eval_record e = { .epoch = -2147483647,
