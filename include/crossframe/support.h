@@ -101,6 +101,9 @@ void cf_free(void *p);
 /* Copies of strings; free with cf_free. */
 cf_status cf_strdup(char **out, const char *s);
 cf_status cf_format(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Writes `s` as one field of a CSV, in quotes where it needs them, without a zero byte; returns the
+ * length, at most 2 strlen(s) + 2. */
+size_t cf_csv_field(char *out, const char *s);
 
 /* Decodes one UTF-8 character at *p < end and moves *p behind it. -1 (and one byte on) if the bytes
  * are none: too long, a surrogate, beyond U+10FFFF, cut off. */

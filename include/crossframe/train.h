@@ -32,6 +32,7 @@ typedef enum {
     CF_PROMPT_VECTORS
 } cf_config_prompt;
 typedef enum { CF_HEAD_TEXT, CF_HEAD_FC } cf_config_head;
+typedef enum { CF_FINAL_LAST, CF_FINAL_BEST } cf_config_final;
 typedef enum { CF_ACTIVATION_AUTO, CF_ACTIVATION_QUICK_GELU } cf_config_activation;
 
 /* Plain values; strings are owned by the configuration, never NULL, "" where nothing is set. */
@@ -75,6 +76,7 @@ typedef struct cf_config {
         bool only_test;
         cf_sampling sampling;
         cf_view_sampling view_sampling;
+        cf_config_final final;
     } test;
     char *output;
     int save_freq, print_freq, seed;
@@ -172,6 +174,7 @@ typedef struct {
     int64_t videos;     /* with a label, scored */
     int64_t unlabelled; /* scored beside them */
     int64_t missing;    /* could not be read */
+    int clips, crops;   /* views = clips x crops */
     int views, frames;  /* views of each video, frames of a view */
     /* "last", "best" or "ema"; of cf_run_test the weights' path, while the run lives. */
     const char *weights;
@@ -304,9 +307,11 @@ typedef struct {
     int64_t
         stop_after; /* optimiser steps of the run after which to stop in the same way; 0: never */
     bool only_test; /* no training data is opened, cf_run_train refuses */
-    const char *scores; /* file for the scores of cf_run_test; NULL: none */
-    const char *cache;  /* folder of downloaded weights and vocabulary; NULL: none */
-    const char *share;  /* folder of shipped configurations and label lists; NULL: none */
+    /* Files for what cf_run_test finds, NULL: none. scores: of all classes and views; result: as
+     * OUTPUT/test.h5 (docs/runs.md); per_class, confusion: CSV. */
+    const char *scores, *result, *per_class, *confusion;
+    const char *cache; /* folder of downloaded weights and vocabulary; NULL: none */
+    const char *share; /* folder of shipped configurations and label lists; NULL: none */
 } cf_run_options;
 
 typedef struct cf_run cf_run;
@@ -315,9 +320,10 @@ typedef struct cf_run cf_run;
  * MODEL.PRETRAINED scratch, from random values. *c is
  * borrowed until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
 cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
-/* Trains, tests after each epoch (or as TEST.FREQ says), keeps OUTPUT/last and best.safetensors;
- * ends, when TEST.NUM_CLIP x NUM_CROP > 1, with that many views of each video, the tests between
- * having one. Not a finite loss: CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
+/* Trains, tests after each epoch (or as TEST.FREQ says), keeps OUTPUT/last and best.safetensors,
+ * and test.h5 of the newest test; ends, when TEST.NUM_CLIP x NUM_CROP > 1, with that many views of
+ * each video and the weights TEST.FINAL names, the tests between having one. Not a finite loss:
+ * CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
 cf_status cf_run_train(cf_run *r);
 /* One test of DATA.VAL_FILE with the configured views. */
 cf_status cf_run_test(cf_eval_record *out, cf_run *r);

@@ -140,14 +140,9 @@ static cf_status write_names(const call *c, const size_t *set, size_t n, const c
     CF_GO(cf_alloc(&text, room, 1));
     used += (size_t)sprintf(text, "id,name\n");
     for (size_t i = 0; i < n; i++) {
-        const char *label = c->names.name[set[i]];
-        bool quote = strpbrk(label, ",\"\n") != NULL;
-        used += (size_t)sprintf(text + used, "%zu,%s", i, quote ? "\"" : "");
-        for (; *label; label++) {
-            if (*label == '"') text[used++] = '"';
-            text[used++] = *label;
-        }
-        used += (size_t)sprintf(text + used, "%s\n", quote ? "\"" : "");
+        used += (size_t)sprintf(text + used, "%zu,", i);
+        used += cf_csv_field(text + used, c->names.name[set[i]]);
+        text[used++] = '\n';
     }
     CF_GO(cf_path_join(&path, c->out, name));
     CF_GO(cf_file_write(path, text, used));

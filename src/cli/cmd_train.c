@@ -54,8 +54,11 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
         printer->live = false;
         print_end(r, c);
     } else {
+        char result[256];
         CF_GO(cf_run_test(&e, r));
-        o.tested(printer, &e, e.top1);
+        if (printer->live) fprintf(stderr, "\r\033[K");
+        printer->live = false;
+        fprintf(stderr, "%s)\n", print_accuracy(result, &e));
     }
 done:
     cf_run_free(r);
@@ -89,7 +92,9 @@ int cmd_train(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .notes = "The tests between the epochs take one view of each video; with TEST.NUM_CLIP x "
                  "NUM_CROP\n"
-                 "above 1 one test with all views follows at the end. Ctrl-C finishes the step and "
+                 "above 1 one test with all views follows at the end, of the last weights or with\n"
+                 "TEST.FINAL best of the best; OUTPUT/test.h5 is the newest test. Ctrl-C finishes "
+                 "the step and "
                  "saves;\n"
                  "--resume OUTPUT/last.safetensors goes on with the same bits.",
     };

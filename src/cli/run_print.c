@@ -145,22 +145,38 @@ static void testing(void *user, size_t done, size_t videos)
     print_line(p, line);
 }
 
-const char *print_missing(char out[48], int64_t n)
+const char *print_accuracy(char out[256], const cf_eval_record *r)
 {
-    *out = 0;
-    if (n > 0) snprintf(out, 48, ", %" PRId64 " missing", n);
+    size_t n = 0;
+    if (r->videos > 0)
+        n += (size_t)snprintf(out, 256, "top-1 %.2f %%  top-5 %.2f %%  mean class %.2f %%", r->top1,
+                              r->top5, r->mean_class);
+    else
+        n += (size_t)snprintf(out, 256, "no accuracy: no labelled video was scored");
+    n += (size_t)snprintf(out + n, 256 - n, "  (%" PRId64 " videos scored",
+                          r->videos + r->unlabelled);
+    if (r->unlabelled > 0)
+        n += (size_t)snprintf(out + n, 256 - n, ", %" PRId64 " without a label", r->unlabelled);
+    if (r->missing > 0)
+        n += (size_t)snprintf(out + n, 256 - n, ", %" PRId64 " missing", r->missing);
+    if (r->views > 1)
+        snprintf(out + n, 256 - n, "; %d x %d views of %d frames", r->clips, r->crops, r->frames);
+    else
+        snprintf(out + n, 256 - n, "; 1 view of %d frames", r->frames);
     return out;
 }
 
 static void tested(void *user, const cf_eval_record *r, double best_top1)
 {
-    char missing[48];
+    char result[256];
     end_live(user);
-    fprintf(stderr,
-            "epoch %d  top-1 %.2f %%  top-5 %.2f %%  (%" PRId64
-            " videos%s, %d view%s; best %.2f %%)\n",
-            r->epoch, r->top1, r->top5, r->videos, print_missing(missing, r->missing), r->views,
-            r->views == 1 ? "" : "s", best_top1);
+    fprintf(stderr, "epoch %d  %s", r->epoch, print_accuracy(result, r));
+    if (r->views > 1)
+        fprintf(stderr, " of the %s weights)\n", r->weights);
+    else if (best_top1 >= 0)
+        fprintf(stderr, "; best %.2f %%)\n", best_top1);
+    else
+        fprintf(stderr, ")\n");
 }
 
 cf_run_options run_printer_options(run_printer *p, const cf_config *c)

@@ -159,3 +159,16 @@ cf_memory_stats cf_memory_stats_get(void)
 }
 
 void cf_memory_fail_at(size_t n) { atomic_store(&fail_at, n); }
+
+size_t cf_csv_field(char *out, const char *s)
+{
+    bool quote = strpbrk(s, ",\"\r\n") != NULL;
+    size_t n = 0;
+    if (quote) out[n++] = '"';
+    for (; *s; s++) {
+        if (*s == '"') out[n++] = '"';
+        out[n++] = *s;
+    }
+    if (quote) out[n++] = '"';
+    return n;
+}

@@ -173,6 +173,11 @@ cf_status cf_config_check(const cf_config *c)
     if (c->test.num_crop != 1 && c->test.num_crop != 3)
         return CF_FAIL(CF_EINVAL, "configuration: TEST.NUM_CROP must be 1 or 3, not %d (%s)",
                        c->test.num_crop, where(c, "TEST.NUM_CROP"));
+    if (c->test.final == CF_FINAL_BEST && c->test.freq == 0)
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: TEST.FINAL best needs tests that find it, but TEST.FREQ is "
+                       "0 (%s)",
+                       where(c, "TEST.FINAL"));
     bool cutmix = c->aug.mixup > 0 && c->aug.mixup_switch_prob > 0;
     if (cutmix && c->aug.cutmix <= 0)
         return CF_FAIL(CF_EINVAL,

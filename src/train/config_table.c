@@ -148,6 +148,8 @@ static const cf_config_key keys[] = {
     CHOICE("TEST.VIEW_SAMPLING", test.view_sampling, cf_view_sampling, "deterministic",
            "deterministic|random",
            "several clips of a video: evenly shifted, or drawn as in training and as published"),
+    CHOICE("TEST.FINAL", test.final, cf_config_final, "last", "last|best",
+           "weights of the test with all views that ends a training run"),
 
     TEXT("OUTPUT", output, "''", NULL, "folder for log, configuration and checkpoints"),
     INT("SAVE_FREQ", save_freq, "1", 1, 1000000, "epochs", "between checkpoints"),

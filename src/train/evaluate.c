@@ -123,13 +123,14 @@ static cf_status new_metrics(cf_metrics *out, const cf_run *r)
     return CF_OK;
 }
 
-static cf_eval_record record_of(const pass *p, size_t views, double began)
+static cf_eval_record record_of(const pass *p, size_t clips, size_t crops, double began)
 {
     const cf_metrics *m = p->metrics;
     const cf_run *r = p->run;
     struct timespec now;
     timespec_get(&now, TIME_UTC);
-    return (cf_eval_record){ .epoch = (int)r->at.epoch,
+    bool between = r->at.micro == 0 && r->at.epoch > 0; /* the epoch before is the one tested */
+    return (cf_eval_record){ .epoch = (int)(r->at.epoch - between),
                              .step = r->at.step,
                              .top1 = cf_percent(m->top1, m->videos),
                              .top5 = cf_percent(m->top5, m->videos),
@@ -137,7 +138,9 @@ static cf_eval_record record_of(const pass *p, size_t views, double began)
                              .videos = m->videos,
                              .unlabelled = (int64_t)m->scored - m->videos,
                              .missing = p->missing,
-                             .views = (int)views,
+                             .views = (int)(clips * crops),
+                             .clips = (int)clips,
+                             .crops = (int)crops,
                              .frames = r->config->data.num_frames,
                              .weights = "last",
                              .seconds = cf_seconds() - began,
@@ -164,7 +167,7 @@ cf_status cf_run_evaluate(cf_eval_record *out, cf_metrics *metrics, cf_run *r, s
     CF_GO(cf_loader_new(&loader, r->test, &o));
     CF_GO(cf_run_text_features(r));
     CF_GO(run_batches(&p, loader));
-    *out = record_of(&p, clips * crops, began);
+    *out = record_of(&p, clips, crops, began);
     *metrics = found;
     found = (cf_metrics){ 0 };
 done:

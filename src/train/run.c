@@ -4,13 +4,15 @@
  * OUTPUT/best.safetensors is written if that is the best so far and OUTPUT/last.safetensors every
  * SAVE_FREQ epochs and at the end (a deviation: the published program writes best only together
  * with last, Q23). The configured multi-view test, when it has more than one view, comes once after
- * the last epoch with the last weights (Q19); the published program always takes 4 x 3 views there,
- * here TEST.NUM_CLIP and NUM_CROP say so. Asked to stop, the run finishes its step, writes last,
- * and returns CF_EINTERRUPTED; a test that is stopped is made again from its start by the resumed
- * run, because the position saved is before it. */
+ * the last epoch with the last weights or, with TEST.FINAL best, those of best.safetensors (Q19);
+ * the published program always takes 4 x 3 views there, here TEST.NUM_CLIP and NUM_CROP say so.
+ * Asked to stop, the run finishes its step, writes last, and returns CF_EINTERRUPTED; a test that
+ * is stopped is made again from its start by the resumed run, because the position saved is before
+ * it. */
 #include "train/run.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 cf_tape *cf_run_tape(const cf_run *r) { return r->tape; }
@@ -199,6 +201,16 @@ static cf_status tell_plan(cf_run *r)
     return CF_OK;
 }
 
+/* A number of the weights' metadata, of which a test only tells; -1: there is none. */
+static int64_t told_by(const cf_weights *f, const char *key)
+{
+    const char *text = f ? cf_weights_metadata(f, key) : NULL;
+    char *end;
+    if (!text) return -1;
+    long long value = strtoll(text, &end, 10);
+    return end != text && *end == 0 && value >= 0 && value <= INT32_MAX ? value : -1;
+}
+
 static cf_status open_all(cf_run *r)
 {
     cf_status status = CF_OK;
@@ -210,7 +222,12 @@ static cf_status open_all(cf_run *r)
     CF_TRY(choose_weights(r));
     if (*r->weights) CF_TRY(cf_model_open_weights(&file, r->config, r->weights));
     CF_GO(open_model(r, file));
-    if (r->options.only_test) goto done;
+    if (r->options.only_test) {
+        r->at = (cf_position){ .epoch = told_by(file, "epoch"),
+                               .micro = told_by(file, "micro_batch"),
+                               .step = told_by(file, "step") };
+        goto done;
+    }
     CF_GO(open_optimizer(r));
     CF_GO(open_position(r, file));
     CF_GO(open_log(r));
@@ -265,18 +282,25 @@ static cf_status save(const cf_run *r, const char *path, bool full)
     return CF_OK;
 }
 
-static cf_status test_and_log(cf_run *r, size_t clips, size_t crops)
+/* weights: what the record calls them. */
+static cf_status test_and_log(cf_run *r, size_t clips, size_t crops, const char *weights)
 {
     cf_eval_record record;
     cf_metrics metrics;
+    cf_status status = CF_OK;
+    char *path = NULL;
     CF_TRY(cf_run_evaluate(&record, &metrics, r, clips, crops, NULL));
-    cf_metrics_fini(&metrics);
-    if (r->at.epoch == r->config->train.epochs) record.epoch--; /* the test after the last one */
-    CF_TRY(cf_run_log_eval(r->log, &record));
+    record.weights = weights;
+    CF_GO(cf_path_join(&path, r->config->output, "test.h5"));
+    CF_GO(cf_result_write(&metrics, r, &record, path));
+    CF_GO(cf_run_log_eval(r->log, &record));
     bool best = clips * crops == 1 && record.top1 > r->at.best_top1;
     if (best) r->at.best_top1 = record.top1;
     if (r->options.tested) r->options.tested(r->options.user, &record, r->at.best_top1);
-    return CF_OK;
+done:
+    cf_metrics_fini(&metrics);
+    cf_free(path);
+    return status;
 }
 
 /* Whether the one-view test comes after this epoch. TEST.FREQ 0 leaves it to the multi-view test at
@@ -294,7 +318,7 @@ static cf_status run_one_epoch(cf_run *r)
     int64_t epoch = r->at.epoch;
     double best = r->at.best_top1;
     CF_TRY(cf_run_epoch(r));
-    if (test_is_due(r)) CF_TRY(test_and_log(r, 1, 1));
+    if (test_is_due(r)) CF_TRY(test_and_log(r, 1, 1, "last"));
     r->at.epoch++;
     r->at.micro = 0;
     if (r->at.best_top1 > best) CF_TRY(save(r, r->best_path, false));
@@ -310,6 +334,39 @@ static cf_status stopped(const cf_run *r)
                    r->at.epoch, r->at.step, r->last_path);
 }
 
+/* What is trained takes best.safetensors' values; the rest is the same in all of a run's files. */
+static cf_status load_best(cf_run *r)
+{
+    const cf_params *params = cf_xclip_params(r->model);
+    cf_weights *f;
+    cf_status status = CF_OK;
+    CF_TRY_CTX(cf_weights_open(&f, r->best_path), "TEST.FINAL best");
+    for (size_t i = 0; i < cf_params_count(params); i++) {
+        const cf_param *p = cf_params_get(params, i);
+        const cf_weight *t;
+        if (!p->trainable) continue;
+        CF_GO(cf_weights_get(&t, f, p->tensor.name));
+        CF_GO(cf_weights_read(p->tensor.data, p->tensor.n, f, t));
+    }
+done:
+    cf_weights_close(f);
+    return status;
+}
+
+static cf_status test_final(cf_run *r)
+{
+    size_t clips = (size_t)r->config->test.num_clip, crops = (size_t)r->config->test.num_crop, n;
+    if (r->config->test.final == CF_FINAL_LAST) return test_and_log(r, clips, crops, "last");
+    cf_real *now = cf_params_weights(cf_xclip_params(r->model), &n), *last;
+    CF_TRY(cf_alloc(&last, n, sizeof *last));
+    memcpy(last, now, n * sizeof *last);
+    cf_status status = load_best(r);
+    if (status == CF_OK) status = test_and_log(r, clips, crops, "best");
+    memcpy(now, last, n * sizeof *last); /* what a stopped run saves */
+    cf_free(last);
+    return status;
+}
+
 cf_status cf_run_train(cf_run *r)
 {
     if (r->options.only_test) return CF_FAIL(CF_EINVAL, "this run was opened for testing only");
@@ -321,9 +378,18 @@ cf_status cf_run_train(cf_run *r)
         CF_TRY(status);
     }
     if (!r->test || cf_run_views(r) == 1) return CF_OK;
-    cf_status status =
-        test_and_log(r, (size_t)r->config->test.num_clip, (size_t)r->config->test.num_crop);
+    cf_status status = test_final(r);
     return status == CF_EINTERRUPTED ? stopped(r) : status;
+}
+
+static cf_status write_results(const cf_run *r, const cf_metrics *m, const cf_eval_record *e,
+                               const cf_scores *scores)
+{
+    const cf_run_options *o = &r->options;
+    if (o->scores) CF_TRY(cf_scores_write(scores, r->test, o->scores));
+    if (o->result) CF_TRY(cf_result_write(m, r, e, o->result));
+    if (o->per_class) CF_TRY(cf_result_write_classes(m, &r->classes, o->per_class));
+    return o->confusion ? cf_result_write_confusion(m, &r->classes, o->confusion) : CF_OK;
 }
 
 cf_status cf_run_test(cf_eval_record *out, cf_run *r)
@@ -334,11 +400,11 @@ cf_status cf_run_test(cf_eval_record *out, cf_run *r)
     cf_status status = CF_OK;
     cf_eval_record record;
     if (!r->test) return CF_FAIL(CF_EINVAL, "configuration: DATA.VAL_FILE is not set");
-    const char *path = r->options.scores;
-    if (path) CF_TRY(cf_scores_new(&scores, cf_dataset_size(r->test), clips * crops, r->classes.n));
-    CF_GO(cf_run_evaluate(&record, &metrics, r, clips, crops, path ? &scores : NULL));
+    bool all = r->options.scores != NULL;
+    if (all) CF_TRY(cf_scores_new(&scores, cf_dataset_size(r->test), clips * crops, r->classes.n));
+    CF_GO(cf_run_evaluate(&record, &metrics, r, clips, crops, all ? &scores : NULL));
     record.weights = r->weights;
-    if (path) CF_GO(cf_scores_write(&scores, r->test, path));
+    CF_GO(write_results(r, &metrics, &record, &scores));
     *out = record;
 done:
     cf_scores_fini(&scores);

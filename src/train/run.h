@@ -7,8 +7,8 @@
  *   checkpoint.c    where a run stands <-> a file
  *   steps.c         how many steps, and at which rates
  *   loop.c          one optimiser step, one epoch
- *   evaluate.c      one pass over the test set;  metrics.c  what it counts;  scores.c  its scores
- *                   as HDF5
+ *   evaluate.c      one pass over the test set;  metrics.c  what it counts
+ *   scores.c        its scores as HDF5;  result_files.c  what it found, as HDF5 and CSV
  *   run.c           opens everything, then epoch after epoch
  *   predict.c       a checkpoint against chosen labels;  labels.c, predict_input.c  what it is
  *   given
@@ -116,7 +116,7 @@ cf_status cf_run_plan_steps(cf_run *r, size_t videos);
 /* Number, as the schedule counts them, of the micro-batch before r->at. */
 int64_t cf_run_tick(const cf_run *r);
 
-/* ---- loop.c, evaluate.c, metrics.c, scores.c ------------------------------------------------- */
+/* ---- loop.c, evaluate.c, metrics.c, scores.c, result_files.c --------------------------------- */
 
 /* The loss of a micro-batch on r->tape, which is reset; t: its number in the run. */
 cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t);
@@ -157,12 +157,18 @@ cf_class_metrics cf_metrics_of_class(const cf_metrics *m, size_t label);
 double cf_metrics_mean_class(const cf_metrics *m); /* percent; NaN: no labelled video */
 double cf_percent(int64_t hits, int64_t videos);   /* NaN of none */
 
+/* test.h5 of docs/runs.md; one line a class; the confusion matrix with the classes' names. */
+cf_status cf_result_write(const cf_metrics *m, const cf_run *r, const cf_eval_record *e,
+                          const char *path);
+cf_status cf_result_write_classes(const cf_metrics *m, const cf_classes *c, const char *path);
+cf_status cf_result_write_confusion(const cf_metrics *m, const cf_classes *c, const char *path);
+
 /* Frozen or just computed features of all classes, in r->text. */
 cf_status cf_run_text_features(cf_run *r);
 /* sum[k] += softmax(logits)[k]; false if a logit is not finite. */
 bool cf_add_softmax(double *sum, const cf_real *logits, size_t K);
-/* *metrics is made here (cf_metrics_fini); scores may be NULL. The record's epoch and step are
- * r->at's, its weights "last". */
+/* *metrics is made here (cf_metrics_fini); scores may be NULL. The record's weights are
+ * "last". */
 cf_status cf_run_evaluate(cf_eval_record *out, cf_metrics *metrics, cf_run *r, size_t clips,
                           size_t crops, cf_scores *scores);
 
