@@ -26,6 +26,9 @@ PACKAGES := hdf5 libpng zlib yaml-0.1 libcjson openblas libpcre2-8 libutf8proc l
 # Video files need FFmpeg; without it all else works, and the program says so.
 FFMPEG := libavformat libavcodec libavutil libswscale
 PACKAGES += $(if $(FFMPEG_OFF),,$(shell pkg-config --exists $(FFMPEG) && echo $(FFMPEG)))
+# Pictures of a report's charts need librsvg, which draws SVG, and fontconfig, which knows the fonts.
+RSVG := librsvg-2.0 cairo fontconfig
+PACKAGES += $(if $(RSVG_OFF),,$(shell pkg-config --exists $(RSVG) && echo $(RSVG)))
 OPENBLAS := $(patsubst %/libopenblas.so,%,$(firstword $(wildcard /usr/lib/*/openblas-openmp/libopenblas.so)))
 PKG := $(if $(OPENBLAS),PKG_CONFIG_PATH=$(OPENBLAS)/pkgconfig:$$PKG_CONFIG_PATH) pkg-config
 PKG_CFLAGS := $(shell $(PKG) --cflags $(PACKAGES) 2>/dev/null)
@@ -40,7 +43,7 @@ f64 := -O2 -DCF_REAL=double
 asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
         -DCF_ARENA_MALLOC
 CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE $(if $(filter libavformat,$(PACKAGES)),-DCF_HAVE_FFMPEG) \
-            $(PKG_CFLAGS) -MMD -MP
+            $(if $(filter librsvg-2.0,$(PACKAGES)),-DCF_HAVE_RSVG) $(PKG_CFLAGS) -MMD -MP
 FLAGS = -std=c11 -g -fopenmp -fno-math-errno -ffp-contract=$(or $(CONTRACT),off) $(WARN) -Werror \
         $($(MODE)) $(KERNEL) $(CFLAGS)
 # Nobody here asks for floating-point traps; with them gcc leaves loops with a choice scalar.

@@ -81,5 +81,6 @@ int cmd_check(int argc, char **argv);
 int cmd_motion(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_browse(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 
 #endif

@@ -23,6 +23,7 @@
 #pragma weak cmd_motion
 #pragma weak cmd_bench
 #pragma weak cmd_browse
+#pragma weak cmd_report
 
 typedef struct {
     const char *name;
@@ -42,6 +43,7 @@ static const command commands[] = {
     { "tokenize", cmd_tokenize, "prints the token ids of texts" },
     { "motion", cmd_motion, "builds the motion dataset of the demonstration" },
     { "browse", cmd_browse, "draws what the model sees: training clips, or a video's test views" },
+    { "report", cmd_report, "makes one HTML page of runs: curves, results, mistakes" },
     { "bench", cmd_bench, "times training, inference and the loader" },
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
