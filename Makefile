@@ -184,6 +184,12 @@ demo: deps
 	@$(STEP) all
 	@scripts/demo $(B)/crossframe
 
+# The table of keys in docs/configuration.md, behind its heading.
+docs: all
+	@sed -i '/^Made by/,/^$$/!b;/^$$/q' docs/configuration.md
+	@$(B)/crossframe config --keys --markdown >>docs/configuration.md
+.PHONY: docs
+
 # ---- install -----------------------------------------------------------------------------------
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/crossframe \

@@ -79,7 +79,7 @@ typedef struct cf_config {
         cf_config_final final;
     } test;
     char *output;
-    int save_freq, print_freq, seed;
+    int save_freq, print_freq, seed, local_rank;
     char *path;                       /* the file it was loaded from; "" if none */
     char *origin[CF_CONFIG_MAX_KEYS]; /* by key: "FILE:LINE", "--opts", ...; NULL = the default */
 } cf_config;

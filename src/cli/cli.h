@@ -71,6 +71,7 @@ const char *cli_share(void);
 /* One cmd_NAME.c each. main.c finds out at link time which of them are there. */
 int cmd_train(int argc, char **argv);
 int cmd_test(int argc, char **argv);
+int cmd_config(int argc, char **argv);
 int cmd_predict(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_convert(int argc, char **argv);

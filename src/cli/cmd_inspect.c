@@ -3,6 +3,7 @@
  * The kind of file is decided by its content, never by its name. A checkpoint is summed up by part
  * of the model (inspect_checkpoint.c), a dataset by its tables, a configuration is shown as it
  * resolves, each value with the place it came from, and then checked. */
+#include "config_print.h"
 #include "inspect.h"
 
 #include "crossframe/data.h"
@@ -115,25 +116,6 @@ done:
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-/* As YAML that loads back, the origin of what is not a default as a comment. */
-static cf_status print_config(const cf_config *c)
-{
-    const char *section = "";
-    for (size_t i = 0; i < cf_config_n_keys(); i++) {
-        const char *name = cf_config_key_at(i)->name, *dot = strchr(name, '.');
-        size_t n = dot ? (size_t)(dot - name) + 1 : 0;
-        char *value;
-        CF_TRY(cf_config_get(&value, c, i));
-        if (dot && strncmp(section, name, n) != 0) printf("%.*s:\n", (int)n - 1, name);
-        int width = printf("%s%s: %s", dot ? "  " : "", name + n, value);
-        if (c->origin[i]) printf("%*s# %s", width < 40 ? 40 - width : 1, "", c->origin[i]);
-        printf("\n");
-        cf_free(value);
-        section = name;
-    }
-    return CF_OK;
-}
-
 /* Sizes from the weights, where they are there, else from the keys; 0: the keys do not tell. */
 static cf_status model_of(cf_xclip_config *out, cf_config *c)
 {
@@ -185,24 +167,12 @@ static cf_status inspect_config(const inspect_request *q)
     cf_config *c;
     CF_TRY(cf_config_load(&c, q->path, NULL, 0));
     printf("# %s: configuration\n", q->path);
-    cf_status status = print_config(c);
+    cf_status status = config_print(c, false);
     fflush(stdout);
     if (status == CF_OK) status = cf_config_check(c);
     if (status == CF_OK) status = print_cost(c);
     cf_config_free(c);
     return status;
-}
-
-static cf_status print_keys(void)
-{
-    for (size_t i = 0; i < cf_config_n_keys(); i++) {
-        const cf_config_key *key = cf_config_key_at(i);
-        printf("%-24s %-28s %s", key->name, key->standard, key->help);
-        if (*key->unit) printf(" [%s]", key->unit);
-        if (key->choices) printf(" {%s}", key->choices);
-        printf("\n");
-    }
-    return CF_OK;
 }
 
 /* ---- which of them --------------------------------------------------------------------------- */
@@ -286,7 +256,7 @@ int cmd_inspect(int argc, char **argv)
         status = cli_misused("inspect", "give one FILE, or --keys");
     } else {
         q.path = keys ? NULL : args.positional[0];
-        status = (keys ? print_keys() : inspect(&q)) == CF_OK ? 0 : cli_failed();
+        status = (keys ? config_print_keys("", false) : inspect(&q)) == CF_OK ? 0 : cli_failed();
     }
     cli_args_free(&args);
     return status;

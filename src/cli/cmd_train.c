@@ -5,7 +5,7 @@
 
 typedef struct {
     const char *config, *output, *pretrained, *resume;
-    int batch_size, accumulation;
+    int batch_size, accumulation, local_rank;
     bool only_test;
 } call;
 
@@ -22,8 +22,21 @@ static cf_status set_text(cf_config *c, const char *key, const char *value, cons
     return value ? cf_config_set_plain(c, key, value, origin) : CF_OK;
 }
 
+/* What a launcher of several processes adds to the command line. */
+static cf_status check_rank(int local_rank)
+{
+    if (local_rank > 0)
+        return CF_FAIL(CF_EINVAL,
+                       "--local-rank %d: a run is one process, which uses all cores; "
+                       "TRAIN.GLOBAL_BATCH and TRAIN.RANKS make it take the steps of several",
+                       local_rank);
+    if (local_rank == 0) cf_log(CF_LOG_INFO, "--local-rank 0 has no effect: a run is one process");
+    return CF_OK;
+}
+
 static cf_status apply(cf_config *c, const call *o)
 {
+    CF_TRY(check_rank(o->local_rank));
     CF_TRY(set_text(c, "OUTPUT", o->output, "--output"));
     CF_TRY(set_text(c, "MODEL.PRETRAINED", o->pretrained, "--pretrained"));
     CF_TRY(set_text(c, "MODEL.RESUME", o->resume, "--resume"));
@@ -67,7 +80,7 @@ done:
 
 int cmd_train(int argc, char **argv)
 {
-    call o = { 0 };
+    call o = { .local_rank = -1 };
     const cli_option options[] = {
         { "config", 'c', CLI_TEXT, &o.config, "FILE", "configuration, YAML", 0, 0 },
         { "opts", 0, CLI_OPTS, NULL, "KEY VALUE ...", "sets keys of the configuration", 0, 0 },
@@ -83,6 +96,9 @@ int cmd_train(int argc, char **argv)
           "TRAIN.ACCUMULATION_STEPS: micro-batches of a step", 1, 1000000 },
         { "only-test", 0, CLI_FLAG, &o.only_test, NULL, "tests the weights and does not train", 0,
           0 },
+        { "local-rank", 0, CLI_INT, &o.local_rank, "N",
+          "what a launcher of several processes adds: 0 has no effect, others are refused", -1,
+          1000000 },
     };
     const cli_command command = {
         .name = "train",

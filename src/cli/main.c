@@ -13,6 +13,7 @@
 
 #pragma weak cmd_train
 #pragma weak cmd_test
+#pragma weak cmd_config
 #pragma weak cmd_predict
 #pragma weak cmd_pack
 #pragma weak cmd_convert
@@ -34,6 +35,7 @@ typedef struct {
 static const command commands[] = {
     { "train", cmd_train, "trains, tests after each epoch, keeps the best" },
     { "test", cmd_test, "tests a checkpoint" },
+    { "config", cmd_config, "prints what a configuration comes to, or all its keys" },
     { "predict", cmd_predict, "scores videos against any labels" },
     { "pack", cmd_pack, "makes a packed dataset of videos" },
     { "splits", cmd_splits, "makes lists of videos from the datasets' own split files" },

@@ -130,6 +130,7 @@ static const cli_option *find_option(const cli_command *c, const char *arg)
         const cli_option *o = &c->options[i];
         bool is_long = strncmp(arg, "--", 2) == 0;
         if (is_long && same_name(arg + 2, strcspn(arg + 2, "="), o->name)) return o;
+        if (!is_long && o->letter == 'c' && strcmp(arg, "-cfg") == 0) return o; /* as published */
         if (!is_long && o->letter && arg[1] == o->letter && arg[2] == 0) return o;
     }
     return NULL;

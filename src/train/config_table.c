@@ -155,6 +155,7 @@ static const cf_config_key keys[] = {
     INT("SAVE_FREQ", save_freq, "1", 1, 1000000, "epochs", "between checkpoints"),
     INT("PRINT_FREQ", print_freq, "50", 1, MANY, "micro-batches", "between progress lines"),
     INT("SEED", seed, "1024", 0, 2147483647.0, "", "of everything random"),
+    INT("LOCAL_RANK", local_rank, "0", -1, MANY, "", "accepted, a run is one process"),
 };
 
 _Static_assert(sizeof keys / sizeof *keys <= CF_CONFIG_MAX_KEYS, "raise CF_CONFIG_MAX_KEYS");

@@ -1,7 +1,8 @@
 /* One configuration value: from a YAML scalar into its field, and back into YAML.
  *
  * Reading follows what PyYAML and yacs make of a scalar together: `2.e-6` and `1e-5` are numbers,
- * `None` and `null` are nothing, a number in quotes is still a number where one is wanted. It is
+ * `None` (in quotes too) and `null` are nothing, a number in quotes is still a number where one is
+ * wanted. It is
  * stricter in two places: a text key refuses a bare number or truth value (quotes make it a text),
  * and a whole number refuses a fraction. A real key takes a whole number. Writing gives YAML that
  * both PyYAML and this file read back to the same bits. */
@@ -127,7 +128,7 @@ static cf_status store_text(char **field, const cf_config_key *key, const cf_con
     if (!s->quoted && (as_bool(&truth, s) || as_number(&number, &whole, s)))
         return CF_FAIL(CF_EINVAL, "%s takes a text; put '%.*s' in quotes to make it one", key->name,
                        (int)s->n, s->text);
-    bool none = !s->quoted && cf_config_is_none(s->text, s->n);
+    bool none = cf_config_is_none(s->text, s->n) && (!s->quoted || memcmp(s->text, "None", 4) == 0);
     if (key->choices && choice_index(key->choices, s, false) < 0) return not_a_choice(key, s);
     const char *p = s->text, *end = s->text + s->n;
     while (p < end) {

@@ -1,10 +1,11 @@
 /* YAML into the configuration, by libyaml's document tree.
  *
  * The manner is that of the published code: a top level of sections and of single keys, a list
- * BASE of files (relative to the file that names them) which are merged first, a later key over an
- * earlier one. Each message ends in (FILE:LINE). A tag, an anchor or an alias means what libyaml
- * makes of it; values nested deeper than SECTION.KEY are refused, so aliases that form a circle
- * cannot be followed. */
+ * BASE of files (relative to the file that names them) which are merged first, a key over
+ * the same one of a BASE file; of a key or section that stands twice in a file the later is read.
+ * Each message ends in (FILE:LINE). A tag, an anchor or an alias means what libyaml makes of it;
+ * values nested deeper than SECTION.KEY are refused, so aliases that form a circle cannot be
+ * followed. */
 #include "config_internal.h"
 
 #include <stdarg.h>
@@ -67,11 +68,6 @@ static cf_status merge_value(const source *s, const char *section, const char *n
     if (value->type != YAML_SCALAR_NODE)
         CF_GO(failed_at(CF_EINVAL, s, value, "%s takes one value, not a list or keys", full));
     CF_GO(cf_format(&origin, "%s:%zu", s->name, key->start_mark.line + 1));
-    if (s->config->origin[index] && strcmp(s->config->origin[index], origin) != 0 &&
-        strncmp(s->config->origin[index], s->name, strlen(s->name)) == 0 &&
-        s->config->origin[index][strlen(s->name)] == ':')
-        cf_log(CF_LOG_WARNING, "configuration: %s stands twice, at %s and %s; the later one counts",
-               full, s->config->origin[index], origin);
     cf_config_scalar scalar = scalar_of(value);
     status = cf_config_store(s->config, index, &scalar, origin);
     if (status != CF_OK && status != CF_ENOMEM) failed_at(status, s, value, "%s", cf_error());
@@ -79,6 +75,28 @@ done:
     cf_free(origin);
     cf_free(full);
     return status;
+}
+
+/* Whether the pair's key stands in this mapping once more, further down: then only that one is
+ * read, as PyYAML does, and a line tells. */
+static bool comes_again(const source *s, const char *section, const yaml_node_t *mapping,
+                        const yaml_node_pair_t *pair)
+{
+    const yaml_node_t *key = yaml_document_get_node(s->document, pair->key);
+    const char *name = (const char *)key->data.scalar.value;
+    for (const yaml_node_pair_t *p = pair + 1; p < mapping->data.mapping.pairs.top; p++) {
+        const yaml_node_t *later = yaml_document_get_node(s->document, p->key);
+        if (later->type != YAML_SCALAR_NODE ||
+            strcmp((const char *)later->data.scalar.value, name) != 0)
+            continue;
+        cf_log(CF_LOG_WARNING,
+               "configuration: %s%s%s stands twice, at %s:%zu and %s:%zu; only the later one is "
+               "read",
+               section, *section ? "." : "", name, s->name, key->start_mark.line + 1, s->name,
+               later->start_mark.line + 1);
+        return true;
+    }
+    return false;
 }
 
 static bool is_section(const char *name)
@@ -105,6 +123,7 @@ static cf_status merge_section(const source *s, const char *section, const yaml_
         const yaml_node_t *k = yaml_document_get_node(s->document, pair->key);
         const yaml_node_t *v = yaml_document_get_node(s->document, pair->value);
         if (k->type != YAML_SCALAR_NODE) return failed_at(CF_EINVAL, s, k, "a key is one word");
+        if (comes_again(s, section, value, pair)) continue;
         CF_TRY(merge_value(s, section, (const char *)k->data.scalar.value, k, v));
     }
     return CF_OK;
@@ -180,7 +199,7 @@ static cf_status merge_root(const source *s)
                 return failed_at(CF_EINVAL, s, key, "a key is one word");
             const char *name = (const char *)key->data.scalar.value;
             bool base = strcmp(name, "BASE") == 0;
-            if (base != (pass == 0)) continue;
+            if (base != (pass == 0) || comes_again(s, "", root, pair)) continue;
             if (base)
                 CF_TRY(merge_base(s, value));
             else if (value->type == YAML_MAPPING_NODE || is_section(name))
@@ -192,13 +211,21 @@ static cf_status merge_root(const source *s)
     return CF_OK;
 }
 
+/* The parser stopped at a tab. */
+static bool is_tab(const yaml_parser_t *parser)
+{
+    return parser->error == YAML_SCANNER_ERROR && parser->buffer.pointer < parser->buffer.last &&
+           *parser->buffer.pointer == '\t';
+}
+
 static cf_status yaml_failed(const yaml_parser_t *parser, const char *name)
 {
     if (parser->error == YAML_MEMORY_ERROR) return CF_FAIL(CF_ENOMEM, "%s: out of memory", name);
     size_t line =
         parser->error == YAML_READER_ERROR ? parser->mark.line : parser->problem_mark.line;
-    return CF_FAIL(CF_EINVAL, "configuration: not YAML: %s (%s:%zu)",
-                   parser->problem ? parser->problem : "unreadable", name, line + 1);
+    return CF_FAIL(CF_EINVAL, "configuration: not YAML: %s%s (%s:%zu)",
+                   parser->problem ? parser->problem : "unreadable",
+                   is_tab(parser) ? ": a tab; indent with spaces" : "", name, line + 1);
 }
 
 static cf_status merge_source(source *s, const char *text, size_t n)

@@ -137,7 +137,7 @@ static void refusals_name_key_file_and_line(void **state)
     assert_parse_fails("- a\n- b\n", "the top level has no keys");
     assert_parse_fails("SEED: 1\n---\nSEED: 2\n", "a second document in one file");
     assert_parse_fails("SEED: 'a\n", "not YAML");
-    assert_parse_fails("TRAIN:\n\tLR: 1\n", "not YAML");
+    assert_parse_fails("TRAIN:\n\tLR: 1\n", "a tab; indent with spaces (x.yaml:2)");
     assert_parse_fails("SEED: \xff\n", "not YAML");
     assert_parse_fails("? [a]\n: 1\n", "a key is one word");
     assert_parse_fails("a: &x\n  b: *x\n", "unknown section a");
@@ -247,7 +247,7 @@ static void written_text_loads_back(void **state)
     char *path = test_path(folder, "config.yaml");
     const char *opts[] = { "DATA.ROOT",        "'a: #b ''x'' \\'",
                            "DATA.TRAIN_FILE",  "\"l1\\nl2\\x7f\\u2028\"",
-                           "DATA.VAL_FILE",    "'None'",
+                           "DATA.VAL_FILE",    "'null'",
                            "OUTPUT",           "'123'",
                            "TRAIN.LR",         "0.1234567890123456789",
                            "AUG.MIXUP",        "1e-300",
@@ -263,7 +263,7 @@ static void written_text_loads_back(void **state)
     assert_same(a, b);
     assert_string_equal(b->data.root, "a: #b 'x' \\");
     assert_string_equal(b->data.train_file, a->data.train_file);
-    assert_string_equal(b->data.val_file, "None");
+    assert_string_equal(b->data.val_file, "null");
     assert_near(b->train.lr, a->train.lr, 0);
     assert_near(b->aug.mixup, 1e-300, 0);
     char *text;
@@ -361,6 +361,43 @@ static void a_key_given_twice_is_logged(void **state)
     assert_non_null(strstr(logged, "TRAIN.LR stands twice, at x.yaml:2 and x.yaml:4"));
     assert_near(c->train.lr, 2, 0);
     cf_config_free(c);
+
+    /* A whole section: PyYAML keeps the later one alone. */
+    n_logged = 0;
+    cf_log_set(remember, NULL);
+    c = parse("TRAIN:\n  LR: 1.0\n  NONE: 3\nSEED: 1\nSEED: 2\nTRAIN:\n  EPOCHS: 4\n");
+    cf_log_set(NULL, NULL);
+    assert_int_equal(n_logged, 2);
+    assert_non_null(strstr(logged, "SEED stands twice, at x.yaml:4 and x.yaml:5; only the later"));
+    assert_near(c->train.lr, 8e-6, 0);
+    assert_int_equal(c->train.epochs, 4);
+    assert_int_equal(c->seed, 2);
+    cf_config_free(c);
+}
+
+/* What published files, and those that users dumped from the published program, have in them. */
+static void published_peculiarities(void **state)
+{
+    (void)state;
+    cf_config *c = parse("AUG:\n    COLOR_JITTER: 0.8\n    MIXUP_SWITCH_PROB: .5\nBASE:\n- ''\n"
+                         "DATA:\n    DATASET: kinetics400\n    INPUT_SIZE: '336'\n"
+                         "LOCAL_RANK: 0\nMODEL:\n    ARCH: ViT-L/14@336px\n"
+                         "    DROP_PATH_RATE: 0.\n    PRETRAINED: 'None'\n    RESUME: null\n"
+                         "TRAIN:\n    LR: 8.e-06\n    WEIGHT_DECAY: 1E-3\n    OPT_LEVEL: O2\n"
+                         "    USE_CHECKPOINT: True\n    WARMUP_EPOCHS: 5\n"
+                         "OUTPUT: ''\nPRINT_FREQ: 50");
+    assert_near(c->aug.mixup_switch_prob, 0.5, 0);
+    assert_int_equal(c->data.input_size, 336);
+    assert_string_equal(c->model.pretrained, "");
+    assert_string_equal(c->model.resume, "");
+    assert_near(c->train.lr, 8e-6, 0);
+    assert_near(c->train.weight_decay, 1e-3, 0);
+    assert_true(c->train.use_checkpoint);
+    assert_ok(cf_config_check(c));
+    cf_config_free(c);
+    c = parse("BASE: ''\nTRAIN: {LR: '2.e-6', EPOCHS: 50}\nMODEL:\n");
+    assert_near(c->train.lr, 2e-6, 0);
+    cf_config_free(c);
 }
 
 static void the_table_is_whole(void **state)
@@ -413,5 +450,5 @@ TESTS(TEST(defaults_are_published), TEST(scalars_read_as_yacs_reads_them),
       TEST(refusals_name_key_file_and_line), TEST(empty_text_gives_defaults),
       TEST(base_files_come_first), TEST(opts_come_last), TEST(written_text_loads_back),
       TEST(contradictions_are_refused), TEST(unused_keys_are_logged),
-      TEST(a_key_given_twice_is_logged), TEST(the_table_is_whole), TEST(distances),
-      TEST(every_failed_allocation_is_clean))
+      TEST(a_key_given_twice_is_logged), TEST(published_peculiarities), TEST(the_table_is_whole),
+      TEST(distances), TEST(every_failed_allocation_is_clean))

@@ -163,6 +163,41 @@ static void other_batch_sizes(void **state)
     }
 }
 
+/* Without RANKS: how far the rates are off, as docs/configuration.md says. */
+static void without_ranks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        setting s;
+        double most_off, most_ratio; /* of the largest rate; of one rate */
+    } rows[] = { { "configs/k400/32_8.yaml", { 8e-6, K400, 8, 4, R, 30, 5 }, 1e-4, 1.3 },
+                 { "configs/hmdb51/few_2.yaml", { 2e-6, 102, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/hmdb51/few_4.yaml", { 2e-6, 204, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/hmdb51/few_8.yaml", { 2e-6, 408, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/hmdb51/few_16.yaml", { 2e-6, 816, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/ucf101/few_2.yaml", { 2e-6, 202, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/ucf101/few_4.yaml", { 2e-6, 404, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/ucf101/few_8.yaml", { 2e-6, 808, 4, 2, R, 50, 5 }, 0.06, 1.9 },
+                 { "configs/ucf101/few_16.yaml", { 2e-6, 1616, 4, 2, R, 50, 5 }, 0.06, 1.9 } };
+    const char *alone[] = { "TRAIN.RANKS=1" };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t n, m;
+        double(*mine)[2] = ours(&n, shipped(rows[i].file, alone, 1), rows[i].s.videos);
+        double(*theirs)[2] = published(&m, &rows[i].s), off = 0, ratio = 0;
+        assert_int_equal(n, m);
+        for (size_t u = 1; u < n; u++) {
+            off = fmax(off, fabs(mine[u][0] - theirs[u][0]) / rows[i].s.lr);
+            ratio = fmax(ratio, mine[u][0] / theirs[u][0]);
+        }
+        print_message("%s: %.3g of the largest rate, %.3g times\n", rows[i].file, off, ratio);
+        assert_true(off <= rows[i].most_off && off > 1e-6);
+        assert_true(ratio <= rows[i].most_ratio && ratio > rows[i].most_ratio - 0.15);
+        cf_free(mine);
+        cf_free(theirs);
+    }
+}
+
 /* The values printed in the specification, 7.4. */
 static void reference_values(void **state)
 {
@@ -245,4 +280,4 @@ static void a_run_logs_them(void **state)
 }
 
 TESTS(TEST(kinetics_as_shipped), TEST(few_shot_as_shipped), TEST(one_process),
-      TEST(other_batch_sizes), TEST(reference_values), TEST(a_run_logs_them))
+      TEST(other_batch_sizes), TEST(without_ranks), TEST(reference_values), TEST(a_run_logs_them))
