@@ -79,6 +79,7 @@ typedef struct cf_config {
         cf_config_final final;
     } test;
     char *output;
+    bool tensorboard;
     int save_freq, print_freq, seed, local_rank;
     char *path;                       /* the file it was loaded from; "" if none */
     char *origin[CF_CONFIG_MAX_KEYS]; /* by key: "FILE:LINE", "--opts", ...; NULL = the default */
@@ -310,8 +311,9 @@ typedef struct {
     /* Files for what cf_run_test finds, NULL: none. scores: of all classes and views; result: as
      * OUTPUT/test.h5 (docs/runs.md); per_class, confusion: CSV. */
     const char *scores, *result, *per_class, *confusion;
-    const char *cache; /* folder of downloaded weights and vocabulary; NULL: none */
-    const char *share; /* folder of shipped configurations and label lists; NULL: none */
+    const char *cache;          /* folder of downloaded weights and vocabulary; NULL: none */
+    const char *share;          /* folder of shipped configurations and label lists; NULL: none */
+    const char *const *command; /* the command line, for run.json; ends with NULL; NULL: unknown */
 } cf_run_options;
 
 typedef struct cf_run cf_run;

@@ -181,7 +181,8 @@ static void tested(void *user, const cf_eval_record *r, double best_top1)
 
 cf_run_options run_printer_options(run_printer *p, const cf_config *c)
 {
-    *p = (run_printer){ .terminal = isatty(STDERR_FILENO) == 1,
+    *p = (run_printer){ .command = p->command,
+                        .terminal = isatty(STDERR_FILENO) == 1,
                         .print_freq = c->print_freq,
                         .interval = (size_t)-1 };
     run_install_signals();
@@ -192,6 +193,7 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
                              .tested = tested,
                              .cache = cli_cache(),
                              .share = cli_share(),
+                             .command = p->command,
                              .stop = &stop_asked };
 }
 
@@ -200,7 +202,7 @@ int run_command(const cli_command *command, const char *const *config, run_body 
 {
     cli_args args;
     cf_config *c;
-    run_printer printer = { 0 };
+    run_printer printer = { .command = (const char *const *)argv };
     int exit_status;
     if (!cli_parse(&args, &exit_status, command, argc, argv)) return exit_status;
     if (!*config) {

@@ -13,6 +13,7 @@ typedef struct {
     int64_t tested;  /* tenths of the test told */
     double last_s;   /* when the live line was drawn */
     bool only_test;
+    const char *const *command; /* the command line, ends with NULL */
 } run_printer;
 
 /* The options of a run that prints through *p and stops at Ctrl-C, which this installs: the first

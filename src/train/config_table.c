@@ -152,6 +152,8 @@ static const cf_config_key keys[] = {
            "weights of the test with all views that ends a training run"),
 
     TEXT("OUTPUT", output, "''", NULL, "folder for log, configuration and checkpoints"),
+    BOOL("TENSORBOARD", tensorboard, "True",
+         "writes the log's numbers for TensorBoard too, to OUTPUT/events.out.tfevents.*"),
     INT("SAVE_FREQ", save_freq, "1", 1, 1000000, "epochs", "between checkpoints"),
     INT("PRINT_FREQ", print_freq, "50", 1, MANY, "micro-batches", "between progress lines"),
     INT("SEED", seed, "1024", 0, 2147483647.0, "", "of everything random"),

@@ -125,6 +125,7 @@ static cf_status accumulate(step_sums *s, cf_run *r)
 static cf_status report_step(cf_run *r, const cf_step_record *record)
 {
     CF_TRY(cf_run_log_step(r->log, record));
+    CF_TRY(cf_events_step(r->events, record));
     r->step_seconds += record->seconds;
     r->own_steps++;
     if (!r->options.stepped) return CF_OK;

@@ -161,6 +161,7 @@ static cf_status open_log(cf_run *r)
     path = NULL;
     CF_GO(cf_path_join(&path, r->config->output, "log.jsonl"));
     CF_GO(cf_run_log_open(&r->log, path, r->at.step, (size_t)r->at.log_evals));
+    if (r->config->tensorboard) CF_GO(cf_events_open(&r->events, r->config->output, path));
 done:
     cf_free(path);
     return status;
@@ -171,11 +172,11 @@ done:
 
 static cf_status tell_plan(cf_run *r)
 {
-    if (!r->options.planned) return CF_OK;
+    if (!r->options.planned && !r->log) return CF_OK;
     bool to_train = cf_xclip_config_get(r->model)->train_text && !r->options.only_test;
     size_t pair[2] = { 0, 0 };
     double cosine = -1;
-    if (!to_train && r->classes.n <= MOST_ALIKE_CLASSES)
+    if (r->options.planned && !to_train && r->classes.n <= MOST_ALIKE_CLASSES)
         CF_TRY(cf_run_class_likeness(&cosine, pair, r));
     cf_run_plan plan = {
         .config = r->config,
@@ -197,7 +198,8 @@ static cf_status tell_plan(cf_run *r)
         .cosine = cosine,
     };
     CF_TRY(cf_run_plan_costs(&plan, r, plan.model));
-    r->options.planned(r->options.user, &plan);
+    if (r->log) CF_TRY(cf_run_info_write(r, &plan));
+    if (r->options.planned) r->options.planned(r->options.user, &plan);
     return CF_OK;
 }
 
@@ -258,6 +260,7 @@ void cf_run_free(cf_run *r)
     if (!r) return;
     cf_loader_free(r->loader);
     cf_run_log_close(r->log);
+    cf_events_close(r->events);
     cf_adamw_free(r->adamw);
     cf_text_cache_fini(&r->text);
     cf_tape_free(r->tape);
@@ -294,6 +297,7 @@ static cf_status test_and_log(cf_run *r, size_t clips, size_t crops, const char 
     CF_GO(cf_path_join(&path, r->config->output, "test.h5"));
     CF_GO(cf_result_write(&metrics, r, &record, path));
     CF_GO(cf_run_log_eval(r->log, &record));
+    CF_GO(cf_events_eval(r->events, &record));
     bool best = clips * crops == 1 && record.top1 > r->at.best_top1;
     if (best) r->at.best_top1 = record.top1;
     if (r->options.tested) r->options.tested(r->options.user, &record, r->at.best_top1);

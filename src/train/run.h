@@ -3,7 +3,8 @@
  *   vocabulary.c    finds and opens the tokenizer's file
  *   label_list.c    where the class names are
  *   run_classes.c   class names, their token table, their families
- *   plan.c          what a run will cost
+ *   plan.c          what a run will cost;  run_info.c  that and the machine as run.json
+ *   run_log.c       log.jsonl;  events.c  the same numbers for TensorBoard
  *   checkpoint.c    where a run stands <-> a file
  *   steps.c         how many steps, and at which rates
  *   loop.c          one optimiser step, one epoch
@@ -17,6 +18,7 @@
 #define CROSSFRAME_TRAIN_RUN_H
 
 #include "crossframe/train.h"
+#include "train/events.h"
 
 /* The classes: row k of the token table is the text of class k. */
 typedef struct {
@@ -50,6 +52,7 @@ struct cf_run {
     cf_loader *loader;
     cf_text_cache text; /* features of all classes */
     cf_run_log *log;
+    cf_events *events; /* NULL: TENSORBOARD is off */
     cf_schedule schedule;
     cf_position at;
     size_t micro_batches, accumulation; /* of an epoch; of a step */
@@ -115,6 +118,11 @@ cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_conf
 cf_status cf_run_plan_steps(cf_run *r, size_t videos);
 /* Number, as the schedule counts them, of the micro-batch before r->at. */
 int64_t cf_run_tick(const cf_run *r);
+
+/* ---- run_info.c ------------------------------------------------------------------------------ */
+
+/* OUTPUT/run.json: machine, program, size and cost. */
+cf_status cf_run_info_write(const cf_run *r, const cf_run_plan *p);
 
 /* ---- loop.c, evaluate.c, metrics.c, scores.c, result_files.c --------------------------------- */
 
