@@ -101,9 +101,8 @@ cf_status cf_motion_result_compute(cf_motion_result *out, const float *scores, c
 
 typedef struct {
     const char *name;        /* column of the table, key of summary.json */
-    const char *scores_path; /* NULL: only its curve is drawn */
-    const char *log_path;    /* log.jsonl; NULL: no curve */
-    cf_motion_result result; /* filled when scores_path is given */
+    const char *scores_path; /* what `crossframe test --scores` wrote */
+    cf_motion_result result; /* filled by the report */
 } cf_motion_run;
 
 typedef struct {
@@ -113,8 +112,8 @@ typedef struct {
     size_t sheet_rows;     /* videos on the contact sheet, an even number (pairs) */
 } cf_motion_report_options;
 
-/* Fills runs[i].result and writes OUT/summary.json, OUT/videos.png (with a test pack) and
- * OUT/curves.svg (with a log). */
+/* Fills runs[i].result and writes OUT/summary.json and, with a test pack, OUT/videos.png. The
+ * curves are `crossframe report`'s. */
 cf_status cf_motion_report(cf_motion_run *runs, size_t n_runs, const cf_motion_report_options *o);
 
 #endif

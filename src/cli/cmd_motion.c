@@ -2,8 +2,7 @@
  * it.
  *
  *   motion --out DIR [--source DIR] [options]
- *   motion --report OUT --data DIR --scores NAME=FILE.h5 ... [--log NAME=log.jsonl ...] [--seconds
- *   S]
+ *   motion --report OUT --data DIR --scores NAME=FILE.h5 ... [--seconds S]
  *
  * The report prints one table against chance and against the ceiling of any model without order,
  * which gives a video and its reverse the same scores. */
@@ -23,7 +22,7 @@ static const char notes[] =
     "motions of 10 kinds of picture, each trajectory of the test forward and reversed; stills "
     "with\n"
     "captions for a small CLIP. Same options and seed, same bytes.\n"
-    "The report writes summary.json, videos.png and curves.svg and prints the table.";
+    "The report writes summary.json and videos.png and prints the table.";
 
 /* What the options are read into: numbers as the option table takes them, ranges as text. */
 typedef struct {
@@ -65,37 +64,34 @@ static int read_weights(double *out, const char *text)
 }
 
 /* NAME=FILE into the run of that name; cuts the argument at '='. */
-static int read_run(call *c, const char *option, char *text, bool is_log)
+static int read_run(call *c, char *text)
 {
     char *equals = strchr(text, '=');
     size_t i = 0;
     if (equals == NULL || equals == text || equals[1] == 0)
-        return cli_misused("motion", "%s takes NAME=FILE, not '%s'", option, text);
+        return cli_misused("motion", "--scores takes NAME=FILE, not '%s'", text);
     *equals = 0;
     while (i < c->n_runs && strcmp(c->runs[i].name, text) != 0) i++;
     if (i == RUNS_MAX) return cli_misused("motion", "more than %d names", RUNS_MAX);
-    if (i == c->n_runs) c->runs[c->n_runs++] = (cf_motion_run){ .name = text };
-    const char **slot = is_log ? &c->runs[i].log_path : &c->runs[i].scores_path;
-    if (*slot != NULL) return cli_misused("motion", "%s %s is given twice", option, text);
-    *slot = equals + 1;
+    if (i < c->n_runs) return cli_misused("motion", "--scores %s is given twice", text);
+    c->runs[c->n_runs++] = (cf_motion_run){ .name = text, .scores_path = equals + 1 };
     return 0;
 }
 
-/* Takes --scores and --log, which may be repeated, out of argv; the rest is the option table's. */
+/* Takes --scores, which may be repeated, out of argv; the rest is the option table's. */
 static int take_runs(call *c, int *argc, char **argv)
 {
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
-        bool is_log = strncmp(argv[i], "--log", 5) == 0;
-        size_t n = is_log ? 5 : 8;
-        bool mine = is_log || strncmp(argv[i], "--scores", 8) == 0;
+        const size_t n = strlen("--scores");
+        bool mine = strncmp(argv[i], "--scores", n) == 0;
         char *text = mine && argv[i][n] == '=' ? argv[i] + n + 1 : NULL;
         if (mine && argv[i][n] == 0 && i + 1 < *argc) text = argv[++i];
         if (text == NULL) {
             argv[kept++] = argv[i];
             continue;
         }
-        int status = read_run(c, is_log ? "--log" : "--scores", text, is_log);
+        int status = read_run(c, text);
         if (status != 0) return status;
     }
     *argc = kept;
@@ -146,8 +142,6 @@ static int parse(call *c, bool *stop, int argc, char **argv)
           0, 0 },
         { "scores", 0, CLI_TEXT, &repeated, "NAME=FILE.h5",
           "report: what `test --scores` wrote; may be repeated", 0, 0 },
-        { "log", 0, CLI_TEXT, &repeated, "NAME=FILE.jsonl", "report: training log; may be repeated",
-          0, 0 },
         { "rows", 0, CLI_SIZE, &c->rows, "N", "report: videos on the contact sheet (24)", 2, 1000 },
         { "seconds", 0, CLI_REAL, &c->report.seconds, "S", "report: for summary.json", 0, 0 },
     };
@@ -196,7 +190,6 @@ static void print_table(const call *c)
            100.0);
     for (size_t i = 0; i < c->n_runs; i++) {
         const cf_motion_result *r = &c->runs[i].result;
-        if (c->runs[i].scores_path == NULL) continue;
         printf("%-22s %7.1f %7.1f %7.1f %7.1f   %.1e\n", c->runs[i].name, r->top1, r->kind,
                r->motion, r->axis, r->pair_difference);
     }
@@ -205,9 +198,7 @@ static void print_table(const call *c)
 static int report(call *c)
 {
     char *pack = NULL;
-    size_t with_scores = 0;
-    for (size_t i = 0; i < c->n_runs; i++) with_scores += c->runs[i].scores_path != NULL;
-    if (with_scores == 0) return cli_misused("motion", "--report needs --scores NAME=FILE.h5");
+    if (c->n_runs == 0) return cli_misused("motion", "--report needs --scores NAME=FILE.h5");
     if (c->data != NULL && cf_path_join(&pack, c->data, "test.h5") != CF_OK) return cli_failed();
     c->report.test_pack = pack;
     cf_status status = cf_motion_report(c->runs, c->n_runs, &c->report);

@@ -90,7 +90,5 @@ size_t motion_scores_best(const motion_scores *s, size_t row);
  * [n_runs]. */
 cf_status motion_sheet_write(const char *path, const char *test_pack, const cf_motion_run *runs,
                              const motion_scores *scores, size_t n_runs, size_t rows);
-/* Loss and top-1 over steps of every run with a log. */
-cf_status motion_curves_write(const char *path, const cf_motion_run *runs, size_t n_runs);
 
 #endif

@@ -1,6 +1,6 @@
-/* The motion report: summary.json, videos.png, curves.svg from scores and logs.
+/* The motion report: summary.json and videos.png from scores.
  *
- * summary.json has one object a run with scores, in percent, and the seconds if they are known:
+ * summary.json has one object a run, in percent, and the seconds if they are known:
  *   {"xclip": {"top1": .., "kind": .., "motion": .., "axis": .., "pair_difference": ..}, "seconds":
  *   ..} */
 #include "motion_parts.h"
@@ -20,7 +20,6 @@ static cf_status write_summary(const char *path, const cf_motion_run *runs, size
     bool made = all != NULL;
     for (size_t i = 0; made && i < n_runs; i++) {
         const cf_motion_result *r = &runs[i].result;
-        if (runs[i].scores_path == NULL) continue;
         cJSON *o = cJSON_AddObjectToObject(all, runs[i].name);
         made = o != NULL && cJSON_AddNumberToObject(o, "top1", rounded(r->top1, 0.01)) != NULL &&
                cJSON_AddNumberToObject(o, "kind", rounded(r->kind, 0.01)) != NULL &&
@@ -43,7 +42,6 @@ static cf_status write_summary(const char *path, const cf_motion_run *runs, size
 static cf_status read_scores(motion_scores *scores, cf_motion_run *runs, size_t n_runs)
 {
     for (size_t i = 0; i < n_runs; i++) {
-        if (runs[i].scores_path == NULL) continue;
         CF_TRY(motion_scores_read(&scores[i], runs[i].scores_path));
         CF_TRY_CTX(cf_motion_result_compute(&runs[i].result, scores[i].scores, scores[i].label,
                                             (const char *const *)scores[i].name, scores[i].n),
@@ -54,12 +52,10 @@ static cf_status read_scores(motion_scores *scores, cf_motion_run *runs, size_t 
 
 cf_status cf_motion_report(cf_motion_run *runs, size_t n_runs, const cf_motion_report_options *o)
 {
-    char *summary = NULL, *sheet = NULL, *curves = NULL;
+    char *summary = NULL, *sheet = NULL;
     motion_scores *scores = NULL;
-    bool any_log = false;
     cf_status status = CF_OK;
     for (size_t i = 0; i < n_runs; i++) {
-        any_log = any_log || runs[i].log_path != NULL;
         for (size_t k = 0; k < i; k++)
             if (strcmp(runs[i].name, runs[k].name) == 0)
                 return CF_FAIL(CF_EINVAL, "motion report: two runs are called \"%s\"",
@@ -70,17 +66,14 @@ cf_status cf_motion_report(cf_motion_run *runs, size_t n_runs, const cf_motion_r
     CF_GO(cf_make_folders(o->out));
     CF_GO(cf_path_join(&summary, o->out, "summary.json"));
     CF_GO(cf_path_join(&sheet, o->out, "videos.png"));
-    CF_GO(cf_path_join(&curves, o->out, "curves.svg"));
     if (o->test_pack != NULL)
         CF_GO(motion_sheet_write(sheet, o->test_pack, runs, scores, n_runs,
                                  o->sheet_rows > 1 ? o->sheet_rows / 2 * 2 : 2));
-    if (any_log) CF_GO(motion_curves_write(curves, runs, n_runs));
     CF_GO(write_summary(summary, runs, n_runs, o->seconds)); /* last: there when all is */
 done:
     for (size_t i = 0; scores != NULL && i < n_runs; i++) motion_scores_fini(&scores[i]);
     cf_free(scores);
     cf_free(summary);
     cf_free(sheet);
-    cf_free(curves);
     return status;
 }

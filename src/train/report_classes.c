@@ -93,6 +93,10 @@ static void put_facts(markup *m, const test_record *t)
     if (videos > 0)
         markup_put(m, ": top-1 %.2f %%, mean over classes %.2f %%",
                    100 * (double)right / (double)videos, 100 * share / (double)classes);
+    if (t->weights) {
+        markup_raw(m, "; weights: ");
+        markup_text(m, t->weights[0]);
+    }
     if (t->epoch >= 0) markup_put(m, "; tested after epoch %d", t->epoch + 1);
     if (t->step >= 0) markup_put(m, ", step %d", t->step);
     if (t->views >= 1)

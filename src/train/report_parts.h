@@ -68,8 +68,9 @@ typedef struct {
     int32_t *label, *prediction, *confusion; /* [n], [n, k], [K, K] */
     float *score;                            /* [n, k] */
     size_t n, k, K;
-    int32_t epoch, step, views, frames;
-    int64_t *videos, *right; /* [K] of the class; of them predicted so */
+    int32_t epoch, step, views, frames; /* -1: not told */
+    char **weights;                     /* [1] or NULL */
+    int64_t *videos, *right;            /* [K] of the class; of them predicted so */
 } test_record;
 /* CF_EFORMAT names what does not fit. */
 cf_status test_record_read(test_record *out, const char *path);

@@ -56,6 +56,8 @@ static cf_status read_all(test_record *t, cf_h5 *f)
     CF_TRY(read_one(&t->step, f, "/step"));
     CF_TRY(read_one(&t->views, f, "/views"));
     CF_TRY(read_one(&t->frames, f, "/frames"));
+    if (cf_h5_exists(f, "/weights")) CF_TRY(cf_h5_read_strings(&t->weights, &n, f, "/weights"));
+    if (t->weights && n != 1) return refuse(f, "the number of weights,", n);
     CF_TRY(check(t, f));
     CF_TRY(cf_alloc_zero(&t->videos, t->K, sizeof *t->videos));
     CF_TRY(cf_alloc_zero(&t->right, t->K, sizeof *t->right));
@@ -85,6 +87,7 @@ void test_record_fini(test_record *t)
 {
     cf_free(t->name);
     cf_free(t->class_name);
+    cf_free(t->weights);
     cf_free(t->label);
     cf_free(t->prediction);
     cf_free(t->confusion);

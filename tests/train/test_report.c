@@ -7,6 +7,10 @@
 
 #include <sys/stat.h>
 
+/* fontconfig and pango keep what they know of fonts until the process ends. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\nleak:libpango\n"; }
+
 #define STEP(epoch, step, loss)                                                                    \
     "{\"kind\":\"step\",\"epoch\":" #epoch ",\"step\":" #step ",\"loss\":" #loss                   \
     ",\"lr\":1e-5,\"grad_norm\":2,\"seconds\":0.5,\"data_seconds\":0.1,\"videos_per_second\":8}\n"
