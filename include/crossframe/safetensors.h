@@ -7,7 +7,11 @@
  *  - Reading maps the file: a tensor's data is a borrowed pointer into it (weights.h widens it
  *    into the caller's buffer). Memory is bounded by the header, and the header by the file.
  *  - Writing goes through PATH.tmp, sync and rename. The same input gives the same bytes, and the
- *    data starts at a multiple of 64: the header is padded with spaces, as the format allows. */
+ *    data starts at a multiple of 64: the header is padded with spaces, as the format allows.
+ *  - A file may carry a checksum of itself, which other readers take for metadata: the first pair
+ *    is CF_ST_CRC_KEY, eight hexadecimal digits of the CRC-32 of the whole file with these digits
+ *    as zeros; the last is CF_ST_CHECKSUM_KEY, which says so. There are two, so that damage to
+ *    either cannot make the file one without a checksum. */
 #ifndef CROSSFRAME_SAFETENSORS_H
 #define CROSSFRAME_SAFETENSORS_H
 
@@ -30,6 +34,8 @@ typedef enum {
 } cf_st_dtype;
 
 enum { CF_ST_MAX_RANK = 8 };
+#define CF_ST_CRC_KEY "crc32"
+#define CF_ST_CHECKSUM_KEY "checksum"
 
 typedef struct {
     const char *name; /* borrowed from the file */
@@ -54,6 +60,12 @@ void cf_st_close(cf_st_file *f); /* NULL is fine */
 /* True if the file starts as a safetensors file does; it may still be damaged. */
 bool cf_st_looks_like(const void *bytes, size_t n);
 
+/* Validates the file and its checksum; *has (may be NULL): whether it has one, without one nothing
+ * more than cf_st_open does is looked at. CF_EFORMAT, CF_EUNSUPPORTED: damaged or no safetensors
+ * file; CF_ENOTFOUND, CF_EIO: it cannot be read. About as fast as the file is read. */
+cf_status cf_st_check(bool *has, const char *path);
+cf_status cf_st_check_memory(bool *has, const void *bytes, size_t n, const char *name);
+
 size_t cf_st_n_tensors(const cf_st_file *f);
 const cf_st_tensor *cf_st_tensor_at(const cf_st_file *f, size_t i); /* in the order of their data */
 const cf_st_tensor *cf_st_find(const cf_st_file *f, const char *name); /* NULL if there is none */
@@ -71,6 +83,10 @@ typedef struct {
  * `data` holds dtype's numbers. Names, keys and values in UTF-8. */
 cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
                       const cf_st_pair *metadata, size_t n_metadata);
+
+/* The same with a checksum; CF_EINVAL if one of its two keys is among the metadata. */
+cf_status cf_st_write_checked(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                              const cf_st_pair *metadata, size_t n_metadata);
 
 /* *bytes = the numbers of tensor i, borrowed until the next call. Tensors are asked for once each,
  * in order. */

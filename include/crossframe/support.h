@@ -196,6 +196,11 @@ cf_status cf_file_read_gz(char **out, size_t *n, const char *path, size_t max_by
 cf_status cf_file_write(const char *path, const void *bytes, size_t n);
 /* Syncs the complete file `with` and renames it over `path`. */
 cf_status cf_file_replace(const char *path, const char *with);
+/* `path` becomes a second name of the file `from`, atomically (by way of PATH.tmp).
+ * CF_EUNSUPPORTED: this file system has no hard links. */
+cf_status cf_file_link(const char *path, const char *from);
+/* Copies the file `from` to `path` as cf_file_write does. */
+cf_status cf_file_copy(const char *path, const char *from);
 /* All n bytes at place `at` of an open file; `path` is its name in messages. */
 cf_status cf_file_write_at(int fd, const char *path, const void *bytes, size_t n, int64_t at);
 bool cf_file_exists(const char *path);

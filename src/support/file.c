@@ -260,6 +260,48 @@ done:
     return status;
 }
 
+cf_status cf_file_link(const char *path, const char *from)
+{
+    char *temporary;
+    CF_TRY(cf_format(&temporary, "%s.tmp", path));
+    cf_status status = CF_OK;
+    if (unlink(temporary) != 0 && errno != ENOENT) CF_GO(system_failed("remove", temporary));
+    if (link(from, temporary) != 0) {
+        bool none = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
+        if (none) CF_GO(CF_FAIL(CF_EUNSUPPORTED, "cannot link %s: %s", path, strerror(errno)));
+        CF_GO(system_failed("link", from));
+    }
+    if (rename(temporary, path) != 0) CF_GO(system_failed("rename to", path));
+    unlink(temporary); /* where both were the same file already, rename leaves both names */
+    sync_folder(path);
+done:
+    cf_free(temporary);
+    return status;
+}
+
+cf_status cf_file_copy(const char *path, const char *from)
+{
+    char buffer[1 << 16];
+    cf_writer *w = NULL;
+    cf_status status = CF_OK;
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return system_failed("open", from);
+    CF_GO(cf_writer_new(&w, path));
+    for (;;) {
+        ssize_t got = read(fd, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) CF_GO(system_failed("read", from));
+        if (got == 0) break;
+        CF_GO(cf_writer_put(w, buffer, (size_t)got));
+    }
+    status = cf_writer_commit(w);
+    w = NULL;
+done:
+    cf_writer_abort(w);
+    close(fd);
+    return status;
+}
+
 void cf_writer_abort(cf_writer *w)
 {
     if (!w) return;

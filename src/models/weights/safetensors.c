@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "numbers are read in the file's own order");
@@ -315,31 +317,41 @@ done:
     return status;
 }
 
-cf_status cf_st_open(cf_st_file **out, const char *path)
+static cf_status map_file(void **out, size_t *out_n, const char *path)
 {
     cf_status status = CF_OK;
-    void *map = MAP_FAILED;
-    size_t n = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
     if (fd < 0 || fstat(fd, &info) != 0)
         CF_GO(CF_FAIL(errno == ENOENT ? CF_ENOTFOUND : CF_EIO, "cannot open %s: %s", path,
                       strerror(errno)));
     if (!S_ISREG(info.st_mode)) CF_GO(CF_FAIL(CF_EFORMAT, "%s is not a file", path));
-    n = (size_t)info.st_size;
+    size_t n = (size_t)info.st_size;
     if (n < 8) CF_GO(CF_FAIL(CF_EFORMAT, "%s is not a safetensors file: %zu bytes", path, n));
-    map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED) CF_GO(CF_FAIL(CF_EIO, "cannot map %s: %s", path, strerror(errno)));
-    cf_st_file *f;
-    CF_GO(cf_st_open_memory(&f, map, n, path));
-    f->map = map;
-    f->map_bytes = n;
-    map = MAP_FAILED;
-    *out = f;
+    *out = map;
+    *out_n = n;
 done:
-    if (map != MAP_FAILED) munmap(map, n);
     if (fd >= 0) close(fd);
     return status;
+}
+
+cf_status cf_st_open(cf_st_file **out, const char *path)
+{
+    cf_st_file *f;
+    void *map;
+    size_t n;
+    CF_TRY(map_file(&map, &n, path));
+    cf_status status = cf_st_open_memory(&f, map, n, path);
+    if (status != CF_OK) {
+        munmap(map, n);
+        return status;
+    }
+    f->map = map;
+    f->map_bytes = n;
+    *out = f;
+    return CF_OK;
 }
 
 void cf_st_close(cf_st_file *f)
@@ -386,4 +398,45 @@ const char *cf_st_metadata(const cf_st_file *f, const char *key)
     const pair *found = bsearch(&(pair){ .key = key }, f->metadata, f->n_metadata,
                                 sizeof *f->metadata, compare_key);
     return found ? found->value : NULL;
+}
+
+/* ---- the checksum ---------------------------------------------------------------------------- */
+
+static const char crc_start[] = "{\"__metadata__\":{\"" CF_ST_CRC_KEY "\":\"";
+enum { CRC_AT = 8 + sizeof crc_start - 1, CRC_DIGITS = 8 }; /* behind the header's length */
+
+static cf_status check_crc(const char *bytes, size_t n, const char *name)
+{
+    if (n < CRC_AT + CRC_DIGITS || memcmp(bytes + 8, crc_start, sizeof crc_start - 1) != 0)
+        return CF_FAIL(CF_EFORMAT, "%s is damaged: its checksum is not where it belongs", name);
+    const unsigned char *b = (const unsigned char *)bytes;
+    unsigned long crc = crc32_z(0, b, CRC_AT);
+    crc = crc32_z(crc, (const unsigned char *)"00000000", CRC_DIGITS);
+    crc = crc32_z(crc, b + CRC_AT + CRC_DIGITS, n - CRC_AT - CRC_DIGITS);
+    char digits[CRC_DIGITS + 1];
+    snprintf(digits, sizeof digits, "%08lx", crc);
+    if (memcmp(digits, bytes + CRC_AT, CRC_DIGITS) != 0)
+        return CF_FAIL(CF_EFORMAT, "%s is damaged: the CRC-32 of its bytes is %s, not %.8s", name,
+                       digits, bytes + CRC_AT);
+    return CF_OK;
+}
+
+cf_status cf_st_check_memory(bool *has, const void *bytes, size_t n, const char *name)
+{
+    cf_st_file *f;
+    CF_TRY(cf_st_open_memory(&f, bytes, n, name));
+    bool checked = cf_st_metadata(f, CF_ST_CRC_KEY) || cf_st_metadata(f, CF_ST_CHECKSUM_KEY);
+    cf_st_close(f);
+    if (has) *has = checked;
+    return checked ? check_crc(bytes, n, name) : CF_OK;
+}
+
+cf_status cf_st_check(bool *has, const char *path)
+{
+    void *map;
+    size_t n;
+    CF_TRY(map_file(&map, &n, path));
+    cf_status status = cf_st_check_memory(has, map, n, path);
+    munmap(map, n);
+    return status;
 }

@@ -1,6 +1,8 @@
 /* A safetensors file as a container: each tensor is a storage of its own, mapped. */
 #include "models/weights/container.h"
 
+#include <string.h>
+
 typedef struct {
     cf_container base;
     cf_st_file *file;
@@ -31,6 +33,8 @@ static cf_status add_all(cf_weights *w, st_container *c)
     for (size_t i = 0; i < cf_st_n_metadata(c->file); i++) {
         const char *key, *value;
         cf_st_metadata_at(&key, &value, c->file, i);
+        /* True of this file's bytes only, not of what is made of them. */
+        if (strcmp(key, CF_ST_CRC_KEY) == 0 || strcmp(key, CF_ST_CHECKSUM_KEY) == 0) continue;
         CF_TRY(cf_weights_add_metadata(w, key, value));
     }
     return CF_OK;

@@ -3,12 +3,14 @@
  * Nothing but the arguments decides the bytes: metadata and tensors stand in the order given,
  * numbers are decimal, texts escape only what JSON demands. The header is padded with spaces to
  * where the data starts at a multiple of 64 bytes; each tensor follows the one before it without a
- * gap, as the format demands. */
+ * gap, as the format demands. A checksum is computed before anything is written: its digits stand
+ * at a fixed place, in the first pair of the metadata. */
 #include "crossframe/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* A growing text. */
 typedef struct {
@@ -137,21 +139,24 @@ static cf_status check_unique(const char *const *name, size_t n, size_t step, co
     return status;
 }
 
-cf_status cf_st_write_from(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
-                           const cf_st_pair *metadata, size_t n_metadata, cf_st_source *source,
-                           void *user)
+static cf_status prepare_header(text *header, const cf_st_tensor *tensor, size_t n_tensors,
+                                const cf_st_pair *metadata, size_t n_metadata)
 {
-    text header = { 0 };
+    if (n_tensors > 0) CF_TRY(check_unique(&tensor->name, n_tensors, sizeof *tensor, "tensors"));
+    if (n_metadata > 0)
+        CF_TRY(check_unique(&metadata->key, n_metadata, sizeof *metadata, "metadata"));
+    return make_header(header, tensor, n_tensors, metadata, n_metadata);
+}
+
+static cf_status put_file(const char *path, const text *header, const cf_st_tensor *tensor,
+                          size_t n_tensors, cf_st_source *source, void *user)
+{
     cf_writer *w = NULL;
     cf_status status = CF_OK;
-    if (n_tensors > 0) CF_GO(check_unique(&tensor->name, n_tensors, sizeof *tensor, "tensors"));
-    if (n_metadata > 0)
-        CF_GO(check_unique(&metadata->key, n_metadata, sizeof *metadata, "metadata"));
-    CF_GO(make_header(&header, tensor, n_tensors, metadata, n_metadata));
     CF_GO(cf_writer_new(&w, path));
-    uint64_t length = header.n;
+    uint64_t length = header->n;
     CF_GO(cf_writer_put(w, &length, sizeof length));
-    CF_GO(cf_writer_put(w, header.bytes, header.n));
+    CF_GO(cf_writer_put(w, header->bytes, header->n));
     for (size_t i = 0; i < n_tensors; i++) {
         size_t n;
         const void *bytes;
@@ -163,6 +168,16 @@ cf_status cf_st_write_from(const char *path, const cf_st_tensor *tensor, size_t 
     w = NULL;
 done:
     cf_writer_abort(w);
+    return status;
+}
+
+cf_status cf_st_write_from(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                           const cf_st_pair *metadata, size_t n_metadata, cf_st_source *source,
+                           void *user)
+{
+    text header = { 0 };
+    cf_status status = prepare_header(&header, tensor, n_tensors, metadata, n_metadata);
+    if (status == CF_OK) status = put_file(path, &header, tensor, n_tensors, source, user);
     cf_free(header.bytes);
     return status == CF_OK ? CF_OK : cf_fail_context(status, "cannot write %s", path);
 }
@@ -178,4 +193,54 @@ cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_ten
 {
     return cf_st_write_from(path, tensor, n_tensors, metadata, n_metadata, lend,
                             (void *)(uintptr_t)tensor);
+}
+
+/* ---- with a checksum ------------------------------------------------------------------------- */
+
+/* CRC-32 of the file whose header this is, its digits still zeros. */
+static cf_status crc_of(unsigned long *out, const text *header, const cf_st_tensor *tensor,
+                        size_t n_tensors)
+{
+    uint64_t length = header->n;
+    unsigned long crc = crc32_z(0, (const unsigned char *)&length, sizeof length);
+    crc = crc32_z(crc, (const unsigned char *)header->bytes, header->n);
+    for (size_t i = 0; i < n_tensors; i++) {
+        size_t n;
+        CF_TRY(tensor_bytes(&n, &tensor[i]));
+        if (n > 0) crc = crc32_z(crc, tensor[i].data, n);
+    }
+    *out = crc;
+    return CF_OK;
+}
+
+static cf_status make_checked_header(text *header, const cf_st_tensor *tensor, size_t n_tensors,
+                                     const cf_st_pair *metadata, size_t n_metadata)
+{
+    static const char start[] = "{\"__metadata__\":{\"" CF_ST_CRC_KEY "\":\"";
+    cf_st_pair *pairs;
+    unsigned long crc;
+    CF_TRY(cf_alloc(&pairs, n_metadata + 2, sizeof *pairs));
+    pairs[0] = (cf_st_pair){ CF_ST_CRC_KEY, "00000000" };
+    if (n_metadata > 0) memcpy(pairs + 1, metadata, n_metadata * sizeof *metadata);
+    pairs[n_metadata + 1] =
+        (cf_st_pair){ CF_ST_CHECKSUM_KEY, CF_ST_CRC_KEY " of the file, with its digits as zeros" };
+    cf_status status = prepare_header(header, tensor, n_tensors, pairs, n_metadata + 2);
+    cf_free(pairs);
+    CF_TRY(status);
+    CF_TRY(crc_of(&crc, header, tensor, n_tensors));
+    char digits[9];
+    snprintf(digits, sizeof digits, "%08lx", crc);
+    memcpy(header->bytes + sizeof start - 1, digits, 8);
+    return CF_OK;
+}
+
+cf_status cf_st_write_checked(const char *path, const cf_st_tensor *tensor, size_t n_tensors,
+                              const cf_st_pair *metadata, size_t n_metadata)
+{
+    text header = { 0 };
+    cf_status status = make_checked_header(&header, tensor, n_tensors, metadata, n_metadata);
+    if (status == CF_OK)
+        status = put_file(path, &header, tensor, n_tensors, lend, (void *)(uintptr_t)tensor);
+    cf_free(header.bytes);
+    return status == CF_OK ? CF_OK : cf_fail_context(status, "cannot write %s", path);
 }
