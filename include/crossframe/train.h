@@ -64,6 +64,7 @@ typedef struct cf_config {
         int epochs, batch_size, accumulation_steps;
         int global_batch, ranks;
         double warmup_epochs, weight_decay, lr, new_lr_factor, clip_grad;
+        double ema;
         bool auto_resume, use_checkpoint;
         char *lr_scheduler, *optimizer, *opt_level;
     } train;
@@ -81,6 +82,8 @@ typedef struct cf_config {
     char *output;
     bool tensorboard;
     int save_freq, print_freq, seed, local_rank;
+    double save_minutes;
+    int save_keep;
     char *path;                       /* the file it was loaded from; "" if none */
     char *origin[CF_CONFIG_MAX_KEYS]; /* by key: "FILE:LINE", "--opts", ...; NULL = the default */
 } cf_config;
@@ -322,10 +325,10 @@ typedef struct cf_run cf_run;
  * MODEL.PRETRAINED scratch, from random values. *c is
  * borrowed until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
 cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
-/* Trains, tests after each epoch (or as TEST.FREQ says), keeps OUTPUT/last and best.safetensors,
- * and test.h5 of the newest test; ends, when TEST.NUM_CLIP x NUM_CROP > 1, with that many views of
- * each video and the weights TEST.FINAL names, the tests between having one. Not a finite loss:
- * CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
+/* Trains, tests after each epoch (or as TEST.FREQ says), keeps OUTPUT/last (two generations) and
+ * best.safetensors, and test.h5 of the newest test; ends, when TEST.NUM_CLIP x NUM_CROP > 1, with
+ * that many views of each video and the weights TEST.FINAL names, the tests between having one. Not
+ * a finite loss: CF_ENUMERIC names epoch and step, and no checkpoint is touched. */
 cf_status cf_run_train(cf_run *r);
 /* One test of DATA.VAL_FILE with the configured views. */
 cf_status cf_run_test(cf_eval_record *out, cf_run *r);

@@ -181,6 +181,8 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
         if (!cf_xclip_file_is_clip(weights)) CF_TRY(decide_parts(c, &m, path));
     } else {
         CF_TRY(sizes_from_arch(&m, c, vocabulary));
+        /* As from a file: the configuration in a resumed run's checkpoints reads the same. */
+        if (strcmp(c->model.arch, "custom") == 0) c->model.context_length = (int)m.context;
     }
     m.frames = (size_t)c->data.num_frames;
     m.video = c->model.video == CF_VIDEO_MEAN ? CF_ENCODER_MEAN : CF_ENCODER_CCT;

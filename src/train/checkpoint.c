@@ -1,10 +1,12 @@
 /* Checkpoints: where a run stands, in one safetensors file.
  *
  * Tensors: the model's under their native names, and for each trained one optimizer.m.NAME and
- * optimizer.v.NAME. Metadata, decimal texts: the position (epoch, micro_batch, step,
+ * optimizer.v.NAME, with TRAIN.EMA also optimizer.ema.NAME and optimizer.ema_rest.NAME (the
+ * average is their sum). Metadata, decimal texts: the position (epoch, micro_batch, step,
  * previous_update, adamw_steps), best_top1, log_evals (eval lines the log had), micro_batches and
- * accumulation (what an epoch and a step were), seed, classes (a JSON array of names), and
- * config, the whole configuration as YAML.
+ * accumulation (what an epoch and a step were), seed, kept_epochs (numbers of the epoch_NNN files),
+ * classes (a JSON array of names), and config, the whole configuration as YAML; and the checksum of
+ * safetensors.h.
  * A file is written between two steps only, beside the old one and renamed over it, so a reader
  * finds the old or the new one whole.
  *
@@ -22,18 +24,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUMBERS = 11, NUMBER = 32 };
+enum { NUMBERS = 11, NUMBER = 32, BLOCKS = 4 };
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct {
     cf_st_tensor *tensors;
-    char (*names)[2][320]; /* of the moments */
+    char (*names)[BLOCKS][320]; /* of the optimiser's blocks */
     size_t n;
     char text[NUMBERS][NUMBER];
-    cf_st_pair metadata[NUMBERS + 3];
+    cf_st_pair metadata[NUMBERS + 4];
     size_t n_metadata;
 } content;
+
+static const char *const kinds[BLOCKS] = { "m", "v", "ema", "ema_rest" };
+
+/* Blocks laid out like the trainable one, by kind; how many there are. */
+static size_t optimizer_blocks(cf_real *out[BLOCKS], const cf_run *r)
+{
+    out[0] = cf_adamw_m(r->adamw, NULL);
+    out[1] = cf_adamw_v(r->adamw, NULL);
+    if (!r->ema) return 2;
+    out[2] = cf_ema_mean(r->ema, NULL);
+    out[3] = cf_ema_rest(r->ema, NULL);
+    return 4;
+}
 
 static void add_tensors(content *c, const cf_run *r, bool full)
 {
@@ -43,16 +58,15 @@ static void add_tensors(content *c, const cf_run *r, bool full)
         const cf_param *p = cf_params_get(params, i);
         c->tensors[c->n++] = cf_param_as_st(p, p->tensor.name, p->tensor.data);
     }
-    static const char *const kinds[] = { "m", "v" };
-    const cf_real *moments[] = { full ? cf_adamw_m(r->adamw, NULL) : NULL,
-                                 full ? cf_adamw_v(r->adamw, NULL) : NULL };
-    for (size_t k = 0; full && k < 2; k++) {
+    cf_real *blocks[BLOCKS];
+    size_t n = full ? optimizer_blocks(blocks, r) : 0;
+    for (size_t k = 0; k < n; k++) {
         for (size_t i = 0; i < count; i++) {
             const cf_param *p = cf_params_get(params, i);
             if (!p->trainable) continue;
             char *name = c->names[i][k];
             snprintf(name, sizeof c->names[i][k], "optimizer.%s.%s", kinds[k], p->tensor.name);
-            c->tensors[c->n++] = cf_param_as_st(p, name, moments[k] + p->start);
+            c->tensors[c->n++] = cf_param_as_st(p, name, blocks[k] + p->start);
         }
     }
 }
@@ -64,7 +78,8 @@ static void add_number(content *c, const char *key, int64_t value)
     c->metadata[c->n_metadata++] = (cf_st_pair){ key, text };
 }
 
-static void add_metadata(content *c, const cf_run *r, const char *classes, const char *config)
+static void add_metadata(content *c, const cf_run *r, const char *kept, const char *classes,
+                         const char *config)
 {
     const cf_position *at = &r->at;
     add_number(c, "epoch", at->epoch);
@@ -80,31 +95,48 @@ static void add_metadata(content *c, const cf_run *r, const char *classes, const
     snprintf(best, NUMBER, "%.17g", at->best_top1);
     c->metadata[c->n_metadata++] = (cf_st_pair){ "best_top1", best };
     c->metadata[c->n_metadata++] = (cf_st_pair){ "crossframe", CF_VERSION };
+    c->metadata[c->n_metadata++] = (cf_st_pair){ "kept_epochs", kept };
     c->metadata[c->n_metadata++] = (cf_st_pair){ "classes", classes };
     c->metadata[c->n_metadata++] = (cf_st_pair){ "config", config };
 }
 
+/* "3 4 5"; free with cf_free. */
+static cf_status kept_text(char **out, const cf_run *r)
+{
+    char *text;
+    size_t n = 0;
+    CF_TRY(cf_alloc(&text, r->n_kept + 1, 24));
+    *text = 0;
+    for (size_t i = 0; i < r->n_kept; i++)
+        n += (size_t)snprintf(text + n, 24, "%s%" PRId64, i > 0 ? " " : "", r->kept[i]);
+    *out = text;
+    return CF_OK;
+}
+
 cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full)
 {
+    CF_ASSERT(!(full && r->averaged));
     cf_status status = CF_OK;
     size_t count = cf_params_count(cf_xclip_params(r->model));
-    char *config = NULL, *classes = NULL;
+    char *config = NULL, *classes = NULL, *kept = NULL;
     content *c = NULL;
     CF_TRY(cf_alloc_zero(&c, 1, sizeof *c));
-    CF_GO(cf_alloc(&c->tensors, 3 * count, sizeof *c->tensors));
+    CF_GO(cf_alloc(&c->tensors, (1 + BLOCKS) * count, sizeof *c->tensors));
     CF_GO(cf_alloc(&c->names, count, sizeof *c->names));
     CF_GO(cf_config_text(&config, r->config));
     add_tensors(c, r, full);
     CF_GO(cf_labels_to_json(&classes, (const char *const *)r->classes.name, r->classes.n));
-    add_metadata(c, r, classes, config);
+    CF_GO(kept_text(&kept, r));
+    add_metadata(c, r, kept, classes, config);
     CF_GO(cf_run_log_sync(r->log));
-    CF_GO(cf_st_write(path, c->tensors, c->n, c->metadata, c->n_metadata));
+    CF_GO(cf_st_write_checked(path, c->tensors, c->n, c->metadata, c->n_metadata));
 done:
     cf_free(c->tensors);
     cf_free(c->names);
     cf_free(c);
     cf_free(config);
     cf_free(classes);
+    cf_free(kept);
     return status;
 }
 
@@ -179,32 +211,61 @@ static cf_status check_counts(const cf_run *r, const cf_position *p, const cf_we
     return CF_OK;
 }
 
-static cf_status read_moment(cf_real *block, const cf_param *p, const char *kind,
-                             const cf_weights *f)
+static cf_status read_kept(cf_run *r, const cf_weights *f)
 {
-    char name[320];
-    const cf_weight *t;
-    snprintf(name, sizeof name, "optimizer.%s.%s", kind, p->tensor.name);
-    CF_TRY(cf_weights_get(&t, f, name));
-    return cf_weights_read(block + p->start, p->tensor.n, f, t);
+    const char *text = cf_weights_metadata(f, "kept_epochs");
+    while (text && *text) { /* without it: written before there were any */
+        char *end;
+        errno = 0;
+        long long epoch = strtoll(text, &end, 10);
+        if (end == text || (*end && *end != ' ') || errno || epoch < 0)
+            return CF_FAIL(CF_EFORMAT, "%s: metadata kept_epochs: '%.40s'", cf_weights_path(f),
+                           text);
+        CF_TRY(cf_grow(&r->kept, &r->kept_capacity, r->n_kept + 1, sizeof *r->kept));
+        r->kept[r->n_kept++] = epoch;
+        text = *end ? end + 1 : end;
+    }
+    return CF_OK;
+}
+
+static cf_status read_block(cf_real *block, const cf_run *r, const char *kind, const cf_weights *f)
+{
+    const cf_params *params = cf_xclip_params(r->model);
+    for (size_t i = 0; i < cf_params_count(params); i++) {
+        const cf_param *p = cf_params_get(params, i);
+        char name[320];
+        const cf_weight *t;
+        if (!p->trainable) continue;
+        snprintf(name, sizeof name, "optimizer.%s.%s", kind, p->tensor.name);
+        CF_TRY(cf_weights_get(&t, f, name));
+        CF_TRY(cf_weights_read(block + p->start, p->tensor.n, f, t));
+    }
+    return CF_OK;
 }
 
 cf_status cf_checkpoint_read(cf_run *r, const cf_weights *f)
 {
     cf_position position;
     int64_t adamw_steps;
+    cf_real *blocks[BLOCKS];
     CF_TRY(read_position(&position, &adamw_steps, f));
     CF_TRY(check_counts(r, &position, f));
-    const cf_params *params = cf_xclip_params(r->model);
-    for (size_t i = 0; i < cf_params_count(params); i++) {
-        const cf_param *p = cf_params_get(params, i);
-        if (!p->trainable) continue;
-        CF_TRY(read_moment(cf_adamw_m(r->adamw, NULL), p, "m", f));
-        CF_TRY(read_moment(cf_adamw_v(r->adamw, NULL), p, "v", f));
-    }
+    CF_TRY(read_kept(r, f));
+    size_t n = optimizer_blocks(blocks, r);
+    for (size_t k = 0; k < n; k++) CF_TRY(read_block(blocks[k], r, kinds[k], f));
     cf_adamw_set_steps(r->adamw, (uint64_t)adamw_steps);
     r->at = position;
     return CF_OK;
+}
+
+cf_status cf_checkpoint_use_average(cf_run *r, const cf_weights *f)
+{
+    bool has = false;
+    for (size_t i = 0; i < cf_weights_count(f) && !has; i++)
+        has = strncmp(cf_weights_at(f, i)->name, "optimizer.ema.", 14) == 0;
+    if (!has) return CF_OK;
+    cf_log(CF_LOG_INFO, "%s: the averaged weights (TRAIN.EMA)", cf_weights_path(f));
+    return read_block(cf_params_weights(cf_xclip_params(r->model), NULL), r, "ema", f);
 }
 
 /* ---- configuration of the run that is gone on with ------------------------------------------- */
@@ -223,10 +284,17 @@ static bool is_one_of(const char *key, const char *const *keys, size_t n)
 
 static cf_status adopt_key(cf_config *c, const cf_config *old, size_t i, const char *path)
 {
-    static const char *const taken[] = { "TRAIN.LR",           "TRAIN.NEW_LR_FACTOR",
-                                         "TRAIN.EPOCHS",       "TRAIN.WARMUP_EPOCHS",
-                                         "TRAIN.WEIGHT_DECAY", "TRAIN.CLIP_GRAD",
-                                         "TRAIN.RANKS",        "SEED" };
+    static const char *const taken[] = { "TRAIN.LR",
+                                         "TRAIN.NEW_LR_FACTOR",
+                                         "TRAIN.EPOCHS",
+                                         "TRAIN.WARMUP_EPOCHS",
+                                         "TRAIN.WEIGHT_DECAY",
+                                         "TRAIN.CLIP_GRAD",
+                                         "TRAIN.RANKS",
+                                         "TRAIN.EMA",
+                                         "SEED" };
+    /* What the run began with, and config.yaml repeats. */
+    static const char *const began[] = { "MODEL.RESUME", "MODEL.PRETRAINED" };
     static const char *const told[] = { "DATA.NUM_FRAMES", "DATA.SHUFFLE", "DATA.SAMPLING",
                                         "MODEL.DROP_PATH_RATE" };
     const char *key = cf_config_key_at(i)->name;
@@ -235,7 +303,9 @@ static cf_status adopt_key(cf_config *c, const cf_config *old, size_t i, const c
     CF_GO(cf_config_get(&now, c, i));
     CF_GO(cf_config_get(&before, old, i));
     if (strcmp(now, before) == 0) goto done;
-    if (is_one_of(key, taken, sizeof taken / sizeof *taken)) {
+    if (is_one_of(key, began, sizeof began / sizeof *began)) {
+        CF_GO(cf_config_set(c, key, before, path));
+    } else if (is_one_of(key, taken, sizeof taken / sizeof *taken)) {
         cf_log(CF_LOG_WARNING, "%s goes on with %s %s, not %s", path, key, before, now);
         CF_GO(cf_config_set(c, key, before, path));
     } else if (starts_with(key, "AUG.") || is_one_of(key, told, sizeof told / sizeof *told)) {

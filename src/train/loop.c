@@ -166,6 +166,7 @@ static cf_status run_step(cf_run *r)
     if (!isfinite(norm)) return not_finite(r, "gradient norm", norm);
     cf_schedule_rates(lr, &r->schedule, r->at.previous < 0, (uint64_t)r->at.previous);
     cf_adamw_update(r->adamw, lr, cf_clip_factor(norm, r->config->train.clip_grad));
+    if (r->ema) cf_ema_update(r->ema, cf_adamw_steps(r->adamw));
     cf_params_zero_grads(params);
     r->at.micro += (int64_t)r->accumulation;
     r->at.previous = cf_run_tick(r);
@@ -189,6 +190,7 @@ cf_status cf_run_epoch(cf_run *r)
         if (cf_run_stopped(r)) return CF_FAIL(CF_EINTERRUPTED, "stopped");
         if (r->at.micro >= end) break;
         CF_TRY(run_step(r));
+        CF_TRY(cf_run_save_due(r)); /* its time is no step's */
     }
     return CF_OK;
 }

@@ -3,17 +3,19 @@
  * After each epoch (TEST.FREQ) the test set is scored with one view a video,
  * OUTPUT/best.safetensors is written if that is the best so far and OUTPUT/last.safetensors every
  * SAVE_FREQ epochs and at the end (a deviation: the published program writes best only together
- * with last, Q23). The configured multi-view test, when it has more than one view, comes once after
- * the last epoch with the last weights or, with TEST.FINAL best, those of best.safetensors (Q19);
- * the published program always takes 4 x 3 views there, here TEST.NUM_CLIP and NUM_CROP say so.
- * Asked to stop, the run finishes its step, writes last, and returns CF_EINTERRUPTED; a test that
- * is stopped is made again from its start by the resumed run, because the position saved is before
- * it. */
+ * with last, Q23), and within an epoch every SAVE_MINUTES. With TRAIN.EMA tests and best have the
+ * averaged weights. The configured multi-view test, when it has more than one view, comes once
+ * after the last epoch with the last weights or, with TEST.FINAL best, those of best.safetensors
+ * (Q19); the published program always takes 4 x 3 views there, here TEST.NUM_CLIP and NUM_CROP say
+ * so. Asked to stop, the run finishes its step, writes last, and returns CF_EINTERRUPTED; a test
+ * that is stopped is made again from its start by the resumed run, because the position saved is
+ * before it. */
 #include "train/run.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 cf_tape *cf_run_tape(const cf_run *r) { return r->tape; }
 
@@ -47,19 +49,6 @@ cf_loader_options cf_config_loader(const cf_config *c, bool training, size_t n_c
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static cf_status open_output(cf_run *r)
-{
-    const cf_config *c = r->config;
-    if (r->options.only_test) return CF_OK;
-    if (!*c->output)
-        return CF_FAIL(CF_EINVAL,
-                       "configuration: OUTPUT is not set: where do log and checkpoints go? "
-                       "(--output DIR)");
-    CF_TRY(cf_make_folders(c->output));
-    CF_TRY(cf_path_join(&r->last_path, c->output, "last.safetensors"));
-    return cf_path_join(&r->best_path, c->output, "best.safetensors");
-}
-
 static cf_status open_dataset(cf_dataset **out, const cf_config *c, const char *file)
 {
     return c->data.on_error == CF_ON_ERROR_SKIP ? cf_dataset_open_partial(out, file, c->data.root)
@@ -84,37 +73,6 @@ static cf_status open_data(cf_run *r)
     return cf_run_read_classes(r);
 }
 
-/* Without weights a published architecture is CLIP's, as in the published program; random values
- * have to be asked for. */
-static cf_status choose_start(cf_run *r)
-{
-    const cf_config *c = r->config;
-    const char *name = *c->model.pretrained ? c->model.pretrained : c->model.arch;
-    if (strcmp(name, "scratch") == 0 || strcmp(name, "custom") == 0)
-        return cf_strdup(&r->weights, "");
-    cf_status status = cf_weights_locate(&r->weights, name, r->options.cache);
-    if (*c->model.pretrained) return status;
-    if (status != CF_OK)
-        return cf_fail_context(status, "MODEL.PRETRAINED is not set (scratch starts from random "
-                                       "values)"),
-               status;
-    cf_log(CF_LOG_INFO, "MODEL.PRETRAINED is not set: starts from %s", r->weights);
-    return CF_OK;
-}
-
-/* r->weights: OUTPUT's last with AUTO_RESUME, else MODEL.RESUME, else MODEL.PRETRAINED. */
-static cf_status choose_weights(cf_run *r)
-{
-    const cf_config *c = r->config;
-    const char *path = c->model.resume;
-    if (c->train.auto_resume && r->last_path && cf_file_exists(r->last_path)) path = r->last_path;
-    r->resuming = *path != 0;
-    if (!r->resuming) return choose_start(r);
-    if (*c->model.pretrained)
-        cf_log(CF_LOG_INFO, "MODEL.PRETRAINED is not read: %s has all weights", path);
-    return cf_weights_locate(&r->weights, path, r->options.cache);
-}
-
 static cf_status open_model(cf_run *r, cf_weights *file)
 {
     bool resumes = r->resuming && file && cf_checkpoint_has_optimizer(file);
@@ -134,6 +92,7 @@ static cf_status open_optimizer(cf_run *r)
                                  .is_new = cf_xclip_is_new_module };
     CF_TRY(cf_loader_new(&r->loader, r->train, &o));
     CF_TRY(cf_adamw_new(&r->adamw, cf_xclip_params(r->model), &options, &rule));
+    if (c->train.ema > 0) CF_TRY(cf_ema_new(&r->ema, cf_xclip_params(r->model), c->train.ema));
     r->micro_batches = cf_loader_batches(r->loader);
     return cf_run_plan_steps(r, cf_dataset_size(r->train));
 }
@@ -142,7 +101,10 @@ static cf_status open_position(cf_run *r, const cf_weights *file)
 {
     r->at = (cf_position){ .previous = -1, .best_top1 = -1 };
     if (!r->resuming) return CF_OK;
-    if (cf_checkpoint_has_optimizer(file)) return cf_checkpoint_read(r, file);
+    if (cf_checkpoint_has_optimizer(file)) {
+        CF_TRY(cf_checkpoint_read(r, file));
+        return cf_run_resume_kept(r);
+    }
     cf_log(CF_LOG_INFO,
            "%s has weights but no optimiser state: training starts at epoch 0 from them",
            cf_weights_path(file));
@@ -219,15 +181,16 @@ static cf_status open_all(cf_run *r)
     cf_weights *file = NULL;
     if (!r->options.only_test) CF_TRY(cf_config_settle(r->config));
     CF_TRY(cf_config_check(r->config));
-    CF_TRY(open_output(r));
+    CF_TRY(cf_run_open_output(r));
     CF_TRY(open_data(r));
-    CF_TRY(choose_weights(r));
+    CF_TRY(cf_run_choose_weights(r));
     if (*r->weights) CF_TRY(cf_model_open_weights(&file, r->config, r->weights));
     CF_GO(open_model(r, file));
     if (r->options.only_test) {
         r->at = (cf_position){ .epoch = told_by(file, "epoch"),
                                .micro = told_by(file, "micro_batch"),
                                .step = told_by(file, "step") };
+        if (r->resuming && r->config->train.ema > 0) CF_GO(cf_checkpoint_use_average(r, file));
         goto done;
     }
     CF_GO(open_optimizer(r));
@@ -243,6 +206,7 @@ cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o)
     cf_run *r;
     CF_TRY(cf_alloc_zero(&r, 1, sizeof *r));
     r->config = c;
+    r->lock = -1;
     if (o) r->options = *o;
     if (c->test.only_test) r->options.only_test = true;
     cf_status status = open_all(r);
@@ -262,6 +226,7 @@ void cf_run_free(cf_run *r)
     cf_run_log_close(r->log);
     cf_events_close(r->events);
     cf_adamw_free(r->adamw);
+    cf_ema_free(r->ema);
     cf_text_cache_fini(&r->text);
     cf_tape_free(r->tape);
     cf_xclip_free(r->model);
@@ -272,18 +237,14 @@ void cf_run_free(cf_run *r)
     cf_free(r->weights);
     cf_free(r->vocabulary);
     cf_free(r->last_path);
+    cf_free(r->previous_path);
     cf_free(r->best_path);
+    cf_free(r->kept);
+    if (r->lock >= 0) close(r->lock);
     cf_free(r);
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
-
-static cf_status save(const cf_run *r, const char *path, bool full)
-{
-    CF_TRY(cf_checkpoint_write(r, path, full));
-    if (r->options.saved) r->options.saved(r->options.user, path);
-    return CF_OK;
-}
 
 /* weights: what the record calls them. */
 static cf_status test_and_log(cf_run *r, size_t clips, size_t crops, const char *weights)
@@ -317,22 +278,31 @@ static bool test_is_due(const cf_run *r)
     return freq > 0 ? last || (r->at.epoch + 1) % freq == 0 : last && cf_run_views(r) == 1;
 }
 
+/* The test after an epoch; then the run stands before the next one. */
+static cf_status end_epoch(cf_run *r)
+{
+    double best = r->at.best_top1;
+    if (test_is_due(r)) CF_TRY(test_and_log(r, 1, 1, r->ema ? "ema" : "last"));
+    r->at.epoch++;
+    r->at.micro = 0;
+    return r->at.best_top1 > best ? cf_run_save_best(r) : CF_OK;
+}
+
 static cf_status run_one_epoch(cf_run *r)
 {
     int64_t epoch = r->at.epoch;
-    double best = r->at.best_top1;
     CF_TRY(cf_run_epoch(r));
-    if (test_is_due(r)) CF_TRY(test_and_log(r, 1, 1, "last"));
-    r->at.epoch++;
-    r->at.micro = 0;
-    if (r->at.best_top1 > best) CF_TRY(save(r, r->best_path, false));
+    cf_run_average(r, true);
+    cf_status status = end_epoch(r);
+    cf_run_average(r, false);
+    CF_TRY(status);
     bool due = epoch % r->config->save_freq == 0 || r->at.epoch == r->config->train.epochs;
-    return due ? save(r, r->last_path, true) : CF_OK;
+    return due ? cf_run_save_epoch(r) : CF_OK;
 }
 
-static cf_status stopped(const cf_run *r)
+static cf_status stopped(cf_run *r)
 {
-    CF_TRY(save(r, r->last_path, true));
+    CF_TRY(cf_run_save_last(r));
     return CF_FAIL(CF_EINTERRUPTED,
                    "stopped at epoch %" PRId64 ", step %" PRId64 "; go on with --resume %s",
                    r->at.epoch, r->at.step, r->last_path);
@@ -360,7 +330,12 @@ done:
 static cf_status test_final(cf_run *r)
 {
     size_t clips = (size_t)r->config->test.num_clip, crops = (size_t)r->config->test.num_crop, n;
-    if (r->config->test.final == CF_FINAL_LAST) return test_and_log(r, clips, crops, "last");
+    if (r->config->test.final == CF_FINAL_LAST) {
+        cf_run_average(r, true);
+        cf_status tested = test_and_log(r, clips, crops, r->ema ? "ema" : "last");
+        cf_run_average(r, false);
+        return tested;
+    }
     cf_real *now = cf_params_weights(cf_xclip_params(r->model), &n), *last;
     CF_TRY(cf_alloc(&last, n, sizeof *last));
     memcpy(last, now, n * sizeof *last);

@@ -5,7 +5,9 @@
  *   run_classes.c   class names, their token table, their families
  *   plan.c          what a run will cost;  run_info.c  that and the machine as run.json
  *   run_log.c       log.jsonl;  events.c  the same numbers for TensorBoard
+ *   resume.c        which file it starts from
  *   checkpoint.c    where a run stands <-> a file
+ *   save.c          the files of OUTPUT: generations, kept epochs, what a killed run left
  *   steps.c         how many steps, and at which rates
  *   loop.c          one optimiser step, one epoch
  *   evaluate.c      one pass over the test set;  metrics.c  what it counts
@@ -38,6 +40,13 @@ typedef struct {
     double best_top1;     /* percent; -1: never tested */
 } cf_position;
 
+/* What OUTPUT/last.safetensors is to this run. */
+typedef enum {
+    CF_GENERATION_FOREIGN,  /* an earlier run's, or not there */
+    CF_GENERATION_PREVIOUS, /* damaged: the run went on from last.previous.safetensors */
+    CF_GENERATION_LAST,     /* whole, and its own */
+} cf_generation;
+
 struct cf_run {
     cf_config *config;
     cf_run_options options;
@@ -49,6 +58,8 @@ struct cf_run {
     cf_xclip *model;
     cf_tape *tape;
     cf_adamw *adamw;
+    cf_ema *ema;   /* NULL: TRAIN.EMA is 0 */
+    bool averaged; /* the model has the averaged weights at the moment */
     cf_loader *loader;
     cf_text_cache text; /* features of all classes */
     cf_run_log *log;
@@ -58,7 +69,12 @@ struct cf_run {
     size_t micro_batches, accumulation; /* of an epoch; of a step */
     size_t ranks, counted; /* so many micro-batches are one for the schedule; those of an epoch */
     int64_t steps;         /* of the whole run */
-    char *last_path, *best_path;
+    char *last_path, *previous_path, *best_path;
+    cf_generation generation;
+    int lock;       /* of OUTPUT; -1: none */
+    double saved_s; /* when last was saved (cf_seconds) */
+    int64_t *kept;  /* epochs with an epoch_NNN.safetensors of this run */
+    size_t n_kept, kept_capacity;
     double step_seconds; /* spent in the steps of this process */
     int64_t own_steps;   /* steps of this process */
 };
@@ -95,6 +111,25 @@ cf_status cf_run_tokenize_classes(cf_run *r); /* needs tokenizer and model */
 cf_status cf_run_class_likeness(double *cosine, size_t pair[2], cf_run *r);
 void cf_classes_fini(cf_classes *c);
 
+/* ---- resume.c -------------------------------------------------------------------------------- */
+
+/* r->weights, resuming and generation: OUTPUT's last with AUTO_RESUME, else MODEL.RESUME, else
+ * MODEL.PRETRAINED. */
+cf_status cf_run_choose_weights(cf_run *r);
+
+/* ---- save.c ---------------------------------------------------------------------------------- */
+
+/* Makes and locks OUTPUT, removes what a killed run left half-written, sets r's paths. */
+cf_status cf_run_open_output(cf_run *r);
+cf_status cf_run_save_last(cf_run *r);       /* between two steps */
+cf_status cf_run_save_epoch(cf_run *r);      /* after an epoch: last, and SAVE_KEEP */
+cf_status cf_run_save_due(cf_run *r);        /* last, if SAVE_MINUTES are over */
+cf_status cf_run_save_best(const cf_run *r); /* the model's weights as they are now */
+/* After cf_checkpoint_read: finishes what the process before was killed in. */
+cf_status cf_run_resume_kept(cf_run *r);
+/* The model gets the averaged weights, or its own back; nothing without TRAIN.EMA. */
+void cf_run_average(cf_run *r, bool on);
+
 /* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
 bool cf_checkpoint_has_optimizer(const cf_weights *f);
@@ -102,6 +137,8 @@ bool cf_checkpoint_has_optimizer(const cf_weights *f);
 cf_status cf_checkpoint_adopt(cf_config *c, const cf_weights *f);
 /* Moments and position; r->adamw, micro_batches and accumulation are set. */
 cf_status cf_checkpoint_read(cf_run *r, const cf_weights *f);
+/* The model gets the averaged weights that stand beside its own in f, if any do. */
+cf_status cf_checkpoint_use_average(cf_run *r, const cf_weights *f);
 /* full: with the optimiser's state. */
 cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
 

@@ -108,6 +108,8 @@ static void write_changed(const char *to, const char *from, const char *key, con
     size_t kept = 0;
     for (size_t i = 0; i < n_pairs; i++) {
         cf_st_metadata_at(&pairs[kept].key, &pairs[kept].value, f, i);
+        if (strcmp(pairs[kept].key, CF_ST_CRC_KEY) == 0) continue; /* as older files: unchecked */
+        if (strcmp(pairs[kept].key, CF_ST_CHECKSUM_KEY) == 0) continue;
         if (key && strcmp(pairs[kept].key, key) == 0) {
             if (!value) continue;
             pairs[kept].value = value;
