@@ -247,7 +247,7 @@ enum { CF_PLAN_PARTS = 6 };
 typedef struct {
     size_t weights;            /* of the whole model */
     size_t gradients, moments; /* of what is trained: one block, and AdamW's two */
-    size_t average;            /* of what is trained: TRAIN.EMA's block; 0: none */
+    size_t average;            /* of what is trained: TRAIN.EMA's two; 0: none */
     size_t activations;        /* of one micro-batch, test batch or the class texts: the largest */
     size_t buffers;            /* gradients of activations */
     size_t batches;            /* pictures that are loaded, in training and test */

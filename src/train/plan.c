@@ -152,6 +152,7 @@ static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan
     if (!r->options.only_test) {
         y.gradients = trained;
         y.moments = 2 * trained;
+        if (r->config->train.ema > 0) y.average = 2 * trained;
     }
     CF_TRY(add_batches(&y.batches, r, batch));
     y.total = y.weights + y.gradients + y.moments + y.average + y.activations + y.buffers +
