@@ -1,9 +1,10 @@
-/* The report: what is read of a run's folder, how curves are thinned, what the page holds. */
+/* The report: what is read of a run's folder, what the page holds. */
 #include "../test_in_folder.h"
 
 #include "crossframe/data.h"
 #include "crossframe/h5.h"
 #include "train/report_parts.h"
+#include "xml.h"
 
 #include <sys/stat.h>
 
@@ -50,82 +51,6 @@ static size_t occurrences(const char *text, const char *word)
     size_t n = 0;
     for (; (text = strstr(text, word)); text += strlen(word)) n++;
     return n;
-}
-
-/* ---- a strict enough reader of XML ----------------------------------------------------------- */
-
-static const char *xml_name(char out[64], const char *p)
-{
-    size_t n = strcspn(p, " \t\n/>=");
-    assert_true(n > 0 && n < 64);
-    memcpy(out, p, n);
-    out[n] = 0;
-    return p + n;
-}
-
-static void xml_text(const char *from, const char *to)
-{
-    for (const char *p = from; p < to; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c < 32 && c != '\n' && c != '\t') fail_msg("a control character: %.40s", p);
-        if (*p == '<') fail_msg("a bare <: %.60s", p);
-        if (*p != '&') continue;
-        const char *end = memchr(p, ';', (size_t)(to - p));
-        if (!end || end - p > 8) fail_msg("a bare &: %.60s", p);
-    }
-}
-
-/* Attributes behind a tag's name, each once and quoted; the place of > or />. */
-static const char *xml_attributes(const char *p)
-{
-    char name[64];
-    for (;;) {
-        p += strspn(p, " \t\n");
-        if (*p == '>' || *p == '/') return p;
-        p = xml_name(name, p);
-        if (p[0] != '=' || p[1] != '"') fail_msg("an attribute without value: %s", name);
-        const char *end = strchr(p + 2, '"');
-        assert_non_null(end);
-        xml_text(p + 2, end);
-        p = end + 1;
-    }
-}
-
-static void check_xml(const char *text)
-{
-    static char open[64][64];
-    size_t depth = 0, tags = 0;
-    const char *p = text;
-    if (strncmp(p, "<!DOCTYPE html>", 15) == 0) p += 15;
-    while (*p) {
-        const char *next = strchr(p, '<');
-        const char *cdata = strstr(p, "<![CDATA[");
-        if (!next) next = p + strlen(p);
-        xml_text(p, next);
-        if (!*next) break;
-        p = next + 1;
-        if (next == cdata) {
-            p = strstr(p, "]]>");
-            assert_non_null(p);
-            p += 3;
-        } else if (*p == '/') {
-            char name[64];
-            p = xml_name(name, p + 1);
-            if (depth == 0 || strcmp(open[depth - 1], name) != 0)
-                fail_msg("</%s> closes <%s>", name, depth ? open[depth - 1] : "");
-            depth--;
-            assert_int_equal(*p++, '>');
-        } else {
-            assert_true(depth < 64);
-            p = xml_attributes(xml_name(open[depth], p));
-            tags++;
-            depth++;
-            if (*p == '/') p++, depth--;
-            assert_int_equal(*p++, '>');
-        }
-    }
-    assert_int_equal(depth, 0);
-    assert_true(tags > 0);
 }
 
 /* The page, held to be well-formed; free with cf_free. Kept out of line: gcc 12 takes the inlined
@@ -278,97 +203,6 @@ static void what_is_no_run(void **state)
     assert_non_null(strstr(page, "33.50"));
     cf_free(page);
     cf_report_free(r);
-}
-
-/* ---- curves ---------------------------------------------------------------------------------- */
-
-static void thinning_keeps_extremes(void **state)
-{
-    (void)state;
-    enum { N = 10007, COLUMNS = 50 };
-    static chart_point in[N], out[N];
-    for (size_t i = 0; i < N; i++) in[i] = (chart_point){ (double)i, sin((double)i * 0.01) };
-    in[777].y = 50;
-    in[5001].y = -60;
-    in[3].y = NAN;
-    in[4].y = INFINITY;
-    size_t n = chart_thin(out, in, N, 0, N - 1, COLUMNS);
-    assert_true(n <= 2 * COLUMNS + 2 && n > COLUMNS);
-    bool peak = false, valley = false;
-    for (size_t i = 0; i < n; i++) {
-        assert_true(isfinite(out[i].y));
-        if (i > 0) assert_true(out[i].x > out[i - 1].x);
-        peak = peak || (out[i].x == 777 && out[i].y == 50);
-        valley = valley || (out[i].x == 5001 && out[i].y == -60);
-    }
-    assert_true(peak && valley);
-    assert_near(out[0].x, 0, 0);
-    assert_near(out[n - 1].x, N - 1, 0);
-    assert_int_equal(chart_thin(out, in, 10, 0, 9, COLUMNS), 8);   /* few: all that are finite */
-    assert_int_equal(chart_thin(in, in, N, 0, N - 1, COLUMNS), n); /* in place */
-    assert_int_equal(chart_thin(out, in, 0, 0, 0, COLUMNS), 0);
-}
-
-static void smoothing_is_a_mean(void **state)
-{
-    (void)state;
-    enum { N = 5000, COLUMNS = 100 };
-    static chart_point in[N], out[N];
-    size_t n;
-    for (size_t i = 0; i < N; i++)
-        in[i] = (chart_point){ (double)i, 3 + (i % 2 ? 1 : -1) * (i % 7 == 0 ? 0 : 1.0) };
-    in[10].y = NAN;
-    assert_ok(chart_smooth(out, &n, in, N, 0, N - 1, COLUMNS));
-    assert_int_equal(n, COLUMNS);
-    for (size_t i = 0; i < n; i++) assert_near(out[i].y, 3, 0.05);
-    /* Few points far apart stay what they are. */
-    for (size_t i = 0; i < 5; i++) in[i] = (chart_point){ (double)i * 20, (double)(i * i) };
-    assert_ok(chart_smooth(out, &n, in, 5, 0, 80, COLUMNS));
-    assert_int_equal(n, 5);
-    for (size_t i = 0; i < n; i++) assert_near(out[i].y, (double)(i * i), 1e-12);
-}
-
-/* Ranges a chart must survive: one point, equal values, zeros and negative ones on a logarithm,
- * enormous ones. */
-static void charts_of_odd_ranges(void **state)
-{
-    (void)state;
-    static const double values[][3] = {
-        { 1, 1, 1 },          { 0, 0, 0 },       { -5, 0, 5 },
-        { 1e-300, 1, 1e300 }, { 0, 1e-9, 2e-9 }, { 7, 7, 7.0000001 }
-    };
-    for (size_t v = 0; v < sizeof values / sizeof *values; v++)
-        for (int log = 0; log < 2; log++)
-            for (size_t points = 1; points <= 3; points++) {
-                chart c = { .id = "x",
-                            .title = "a & b",
-                            .unit = "<u>",
-                            .x_title = "step",
-                            .note = "",
-                            .log = log };
-                chart_line line = { .sub = "", .n = points };
-                markup m = { 0 };
-                char *text;
-                size_t n;
-                assert_ok(cf_alloc(&line.points, 3, sizeof *line.points));
-                for (size_t i = 0; i < 3; i++)
-                    line.points[i] = (chart_point){ (double)i, values[v][i] };
-                assert_ok(chart_add(&c, "\"run\" <1>", &line));
-                chart_draw(&m, &c, "-step");
-                assert_ok(markup_done(&text, &n, &m));
-                check_xml(text);
-                assert_null(strstr(text, "nan"));
-                assert_null(strstr(text, "inf"));
-                assert_true(n < 20000);
-                cf_free(text);
-                chart_picture_begin(&m, CHART_WIDTH, CHART_HEIGHT + CHART_HEAD);
-                chart_draw_at(&m, &c, 0, 0);
-                chart_picture_end(&m);
-                assert_ok(markup_done(&text, &n, &m));
-                check_xml(text);
-                cf_free(text);
-                chart_fini(&c);
-            }
 }
 
 static void many_steps_make_a_small_page(void **state)
@@ -646,9 +480,6 @@ int main(void)
         TEST(lines_that_come_again),
         TEST(damage_is_told),
         TEST(what_is_no_run),
-        TEST(thinning_keeps_extremes),
-        TEST(smoothing_is_a_mean),
-        TEST(charts_of_odd_ranges),
         TEST(many_steps_make_a_small_page),
         TEST(classes_and_mistakes),
         TEST(mistakes_have_pictures),
