@@ -173,6 +173,10 @@ test-peer: all peer-programs
 	@if $(PEER_PYTHON) -c 'import torch' 2>/dev/null; then \
 	    $(PEER_PYTHON) tests/peer/test_peer.py $(B) --sizes $(PEER_SIZES); \
 	else echo "test-peer: weights: skipped: $(PEER_PYTHON) has no torch"; fi
+	@if $(PEER_PYTHON) -c 'import torch, h5py' 2>/dev/null; then \
+	    OMP_NUM_THREADS=1 $(PEER_PYTHON) bench/peer/recipe.py --epochs 2 --program $(PROGRAM) \
+	        --mix $(B)/tests/peer/peer_mix $(if $(filter f64,$(MODE)),--double); \
+	else echo "test-peer: recipe: skipped: $(PEER_PYTHON) has no torch or no h5py"; fi
 	@if $(PEER_PYTHON) -c 'import cv2' 2>/dev/null; then \
 	    $(PEER_PYTHON) tests/peer/resize_peer.py $(B)/tests/peer/peer_resize; \
 	else echo "test-peer: resize: skipped: $(PEER_PYTHON) has no cv2"; fi
