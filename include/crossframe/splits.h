@@ -19,6 +19,8 @@ typedef struct {
     size_t n, capacity;
 } cf_split;
 void cf_split_fini(cf_split *s);
+/* The list as text; free with cf_free. */
+cf_status cf_split_text(char **out, const cf_split *s);
 /* Writes the list. CF_EINVAL: it is empty. */
 cf_status cf_split_write(const cf_split *s, const char *path);
 

@@ -83,5 +83,7 @@ int cmd_motion(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_browse(int argc, char **argv);
 int cmd_report(int argc, char **argv);
+int cmd_fewshot(int argc, char **argv);
+int cmd_zeroshot(int argc, char **argv);
 
 #endif

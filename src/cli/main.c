@@ -25,6 +25,8 @@
 #pragma weak cmd_bench
 #pragma weak cmd_browse
 #pragma weak cmd_report
+#pragma weak cmd_fewshot
+#pragma weak cmd_zeroshot
 
 typedef struct {
     const char *name;
@@ -36,6 +38,8 @@ static const command commands[] = {
     { "train", cmd_train, "trains, tests after each epoch, keeps the best" },
     { "test", cmd_test, "tests a checkpoint" },
     { "config", cmd_config, "prints what a configuration comes to, or all its keys" },
+    { "fewshot", cmd_fewshot, "the few-shot protocol: K videos a class, several seeds, a table" },
+    { "zeroshot", cmd_zeroshot, "the zero-shot protocol: one checkpoint, several test sets" },
     { "predict", cmd_predict, "scores videos against any labels" },
     { "pack", cmd_pack, "makes a packed dataset of videos" },
     { "splits", cmd_splits, "makes lists of videos from the datasets' own split files" },

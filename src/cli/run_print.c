@@ -34,7 +34,7 @@ bool run_stop_asked(void) { return stop_asked != 0; }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-static void end_live(run_printer *p)
+void run_printer_end(run_printer *p)
 {
     if (p->live) fprintf(stderr, "\r\033[K");
     p->live = false;
@@ -169,7 +169,7 @@ const char *print_accuracy(char out[256], const cf_eval_record *r)
 static void tested(void *user, const cf_eval_record *r, double best_top1)
 {
     char result[256];
-    end_live(user);
+    run_printer_end(user);
     fprintf(stderr, "epoch %d  %s", r->epoch, print_accuracy(result, r));
     if (r->views > 1)
         fprintf(stderr, " of the %s weights)\n", r->weights);
@@ -197,25 +197,29 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
                              .stop = &stop_asked };
 }
 
+int run_parsed(cli_args *args, const char *config, run_body *body, const void *call, char **argv)
+{
+    cf_config *c;
+    run_printer printer = { .command = (const char *const *)argv };
+    cf_status status = cf_config_load(&c, config, args->opts, args->n_opts);
+    if (status == CF_OK) {
+        status = body(&printer, c, call);
+        cf_config_free(c);
+    }
+    cli_args_free(args);
+    run_printer_end(&printer);
+    if (status == CF_OK) return 0;
+    int failed = cli_failed();
+    return status == CF_EINTERRUPTED ? 130 : failed;
+}
+
 int run_command(const cli_command *command, const char *const *config, run_body *body,
                 const void *call, int argc, char **argv)
 {
     cli_args args;
-    cf_config *c;
-    run_printer printer = { .command = (const char *const *)argv };
     int exit_status;
     if (!cli_parse(&args, &exit_status, command, argc, argv)) return exit_status;
-    if (!*config) {
-        cli_args_free(&args);
-        return cli_misused(command->name, "-c CONFIG is missing");
-    }
-    cf_status status = cf_config_load(&c, *config, args.opts, args.n_opts);
+    if (*config) return run_parsed(&args, *config, body, call, argv);
     cli_args_free(&args);
-    if (status != CF_OK) return cli_failed();
-    status = body(&printer, c, call);
-    cf_config_free(c);
-    end_live(&printer);
-    if (status == CF_OK) return 0;
-    int failed = cli_failed();
-    return status == CF_EINTERRUPTED ? 130 : failed;
+    return cli_misused(command->name, "-c CONFIG is missing");
 }

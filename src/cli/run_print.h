@@ -24,6 +24,9 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c);
 typedef cf_status run_body(run_printer *p, cf_config *c, const void *call);
 int run_command(const cli_command *command, const char *const *config, run_body *body,
                 const void *call, int argc, char **argv);
+/* The same from behind the parsing on; frees *args. */
+int run_parsed(cli_args *args, const char *config, run_body *body, const void *call, char **argv);
+void run_printer_end(run_printer *p); /* takes the live line off the screen */
 /* Ctrl-C asks, the second one kills; a full file system becomes an error line. */
 void run_install_signals(void);
 bool run_stop_asked(void);

@@ -25,29 +25,28 @@ cf_status split_add(cf_split *s, const char *path, int32_t label)
     return CF_OK;
 }
 
-static cf_status write_lines(cf_writer *w, const cf_split *s)
+cf_status cf_split_text(char **out, const cf_split *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        char *line;
-        CF_TRY(cf_format(&line, "%s %d\n", s->video[i].path, s->video[i].label));
-        cf_status status = cf_writer_put(w, line, strlen(line));
-        cf_free(line);
-        CF_TRY(status);
-    }
+    size_t room = 1, used = 0;
+    char *text;
+    for (size_t i = 0; i < s->n; i++) room += strlen(s->video[i].path) + 16;
+    CF_TRY(cf_alloc(&text, room, 1));
+    *text = 0;
+    for (size_t i = 0; i < s->n; i++)
+        used += (size_t)snprintf(text + used, room - used, "%s %d\n", s->video[i].path,
+                                 (int)s->video[i].label);
+    *out = text;
     return CF_OK;
 }
 
 cf_status cf_split_write(const cf_split *s, const char *path)
 {
-    cf_writer *w;
+    char *text;
     if (s->n == 0) return CF_FAIL(CF_EINVAL, "%s would be empty", path);
-    CF_TRY(cf_writer_new(&w, path));
-    cf_status status = write_lines(w, s);
-    if (status != CF_OK) {
-        cf_writer_abort(w);
-        return status;
-    }
-    return cf_writer_commit(w);
+    CF_TRY(cf_split_text(&text, s));
+    cf_status status = cf_file_write(path, text, strlen(text));
+    cf_free(text);
+    return status;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ static cf_status copy_texts(cf_config *to, const cf_config *from)
             CF_TRY(cf_strdup(text, *(char *const *)((const char *)from + key->offset)));
         if (from->origin[i]) CF_TRY(cf_strdup(&to->origin[i], from->origin[i]));
     }
-    return CF_OK;
+    return from->path ? cf_strdup(&to->path, from->path) : CF_OK;
 }
 
 cf_status cf_config_copy(cf_config **out, const cf_config *c)
@@ -41,6 +41,7 @@ cf_status cf_config_copy(cf_config **out, const cf_config *c)
     cf_config *copy;
     CF_TRY(cf_alloc(&copy, 1, sizeof *copy));
     *copy = *c;
+    copy->path = NULL;
     for (size_t i = 0; i < cf_config_n_keys(); i++) {
         const cf_config_key *key = cf_config_key_at(i);
         if (key->type == CF_CONFIG_TEXT) *(char **)((char *)copy + key->offset) = NULL;
