@@ -230,7 +230,8 @@ static void tables_name_the_classes(void **state)
                         "sit,0,0,0\n");
     cf_free(classes_path);
     classes_path = test_path(folder, "none/classes.csv");
-    assert_fails(cf_result_write_classes(&m, &classes, classes_path), CF_ENOTFOUND, "none/classes.csv");
+    assert_fails(cf_result_write_classes(&m, &classes, classes_path), CF_ENOTFOUND,
+                 "none/classes.csv");
     cf_metrics_fini(&m);
     cf_free(classes_path);
     cf_free(matrix);
