@@ -4,6 +4,8 @@
 
 #include <cblas.h>
 
+#include "tensor/gemm_blocked.h"
+
 #if CF_REAL_IS_DOUBLE
 #define GEMM cblas_dgemm
 #else
@@ -17,6 +19,7 @@ void cf_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha, cons
              size_t lda, const cf_real *b, size_t ldb, cf_real beta, cf_real *c, size_t ldc)
 {
     if (m == 0 || n == 0) return;
+    if (cf_gemm_blocked(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)) return;
     GEMM(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (blasint)m,
          (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
 }

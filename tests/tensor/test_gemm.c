@@ -1,6 +1,10 @@
 /* Matrix products against three loops in double: odd sizes, transposes, strides, alpha and beta. */
 #include "reference.h"
 
+#include <omp.h>
+
+#include "tensor/gemm_blocked.h"
+
 typedef struct {
     bool ta, tb;
     size_t m, n, k, lda, ldb, ldc;
@@ -82,6 +86,52 @@ static void large_enough_for_all_threads(void **state)
     check_product(product_of(67, 131, 1001, true, false, 5));
 }
 
+/* Sizes on both sides of the blocks' (gemm_blocked.c): rows, columns, products. */
+static void beyond_one_block(void **state)
+{
+    (void)state;
+    for (int flags = 0; flags < 4; flags++) {
+        bool ta = (flags & 1) != 0, tb = (flags & 2) != 0;
+        product p = product_of(2703, 33, 321, ta, tb, 1);
+        p.beta = 1;
+        check_product(p);
+        p = product_of(29, 3105, 641, ta, tb, 3);
+        p.alpha = (cf_real)-0.5;
+        check_product(p);
+        check_product(product_of(168, 256, 320, ta, tb, 0));
+    }
+}
+
+/* Our own kernels: the same bits with 1, 2, 3 threads. Any: the same inside a parallel region. */
+static void threads_do_not_show(void **state)
+{
+    (void)state;
+    enum { M = 341, N = 700, K = 650 };
+    cf_real *a = values(M * K, 0, 1), *b = values(N * K, 0, 1), *c[4];
+    int before = omp_get_max_threads();
+    for (int i = 0; i < 4; i++) {
+        assert_ok(cf_alloc(&c[i], (size_t)M * N, sizeof **c));
+        if (i == 3) break;
+        omp_set_num_threads(i + 1);
+        cf_gemm(false, true, M, N, K, 1, a, K, b, K, 0, c[i], N);
+    }
+    omp_set_num_threads(2);
+#pragma omp parallel for
+    for (int i = 0; i < 2; i++)
+        cf_gemm(false, true, i ? M - 200 : 200, N, K, 1, a + (i ? 200 * K : 0), K, b, K, 0,
+                c[3] + (i ? 200 * N : 0), N);
+    omp_set_num_threads(before);
+    for (int i = 1; i < 4; i++) {
+        if (i < 3 && cf_gemm_blocked_here())
+            assert_memory_equal(c[0], c[i], (size_t)M * N * sizeof **c);
+        assert_all_near(c[0], c[i], M * N, TOLERANCE(1e-4, 1e-12));
+        cf_free(c[i]);
+    }
+    cf_free(c[0]);
+    cf_free(a);
+    cf_free(b);
+}
+
 static void nothing_to_multiply(void **state)
 {
     (void)state;
@@ -122,4 +172,4 @@ static void batches(void **state)
 }
 
 TESTS(TEST(odd_sizes), TEST(strides_alpha_beta), TEST(large_enough_for_all_threads),
-      TEST(nothing_to_multiply), TEST(batches))
+      TEST(beyond_one_block), TEST(threads_do_not_show), TEST(nothing_to_multiply), TEST(batches))
