@@ -1,0 +1,101 @@
+#!/bin/bash
+# crossframe fewshot and zeroshot from outside: a killed protocol goes on to the same table, each result can be
+# had by plain train and test, wrong calls get one clear line. TAP.
+set -u
+program=$(realpath "${CROSSFRAME:-build/release/crossframe}")
+dir=$(mktemp -d "${TMPDIR:-/tmp}/crossframe-test-XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+
+"$program" motion --out data --train-videos 600 --test-trajectories 12 --stills 34 --test-stills 34 >motion.log 2>&1 ||
+    { echo "1..1" && echo "ok 1 - protocols # SKIP the pictures of crossframe motion are not there" && exit 0; }
+echo "1..14"
+number=0 failed=0
+# check NAME COMMAND...: one test
+check() {
+    local name=$1
+    shift
+    number=$((number + 1))
+    if "$@" >check.log 2>&1; then
+        echo "ok $number - $name"
+    else
+        echo "not ok $number - $name"
+        sed 's/^/# /' check.log
+        failed=1
+    fi
+}
+# fails STATUS TEXT ARGUMENTS...: that exit status, and one error line, which holds the text
+fails() {
+    local want=$1 text=$2 status=0
+    shift 2
+    "$program" "$@" >out.log 2>err.log || status=$?
+    cat err.log
+    [ "$status" = "$want" ] && grep '^crossframe: ' err.log | grep -qF -- "$text" &&
+        [ "$(grep -c '^crossframe: ' err.log)" = 1 ]
+}
+
+# Three of the 80 classes under numbers of their own; classes 1 and 2 again as a zero-shot set.
+printf 'id,name\n0,a t-shirt moving left\n1,a bag growing\n2,a sneaker moving up\n' >three.csv
+printf 'id,name\n0,a bag growing\n1,a sandal moving up\n' >set1.csv
+cat >c.yaml <<YAML
+DATA: {TRAIN_FILE: data/three.txt, ROOT: data/train.h5, VAL_FILE: data/three.txt, LABEL_LIST: three.csv, NUM_CLASSES: 3,
+  NUM_FRAMES: 4, INPUT_SIZE: 40, WORKERS: 1}
+MODEL: {ARCH: custom, PATCH_SIZE: 20, VISION_WIDTH: 64, VISION_LAYERS: 1, EMBED_DIM: 64, TEXT_WIDTH: 64,
+  TEXT_LAYERS: 1, CONTEXT_LENGTH: 32, BPE: data/merges.txt, PRETRAINED: scratch}
+TRAIN: {EPOCHS: 3, WARMUP_EPOCHS: 0, BATCH_SIZE: 3, LR: 1.e-3}
+YAML
+
+lists() {
+    "$program" splits pack --source data/train.h5 --labels three.csv --out data && grep -q ' 2$' data/three.txt &&
+        "$program" splits pack --source data/train.h5 --labels set1.csv --out . && [ -s set1.txt ]
+}
+check "splits pack lists the videos of some classes" lists
+fewshot() { "$program" fewshot -c c.yaml --shots 1,2 --seeds 2 "$@" 2>err.log; }
+dry_run() { fewshot --output dry --dry-run && grep -q 'k02_seed2, 6 videos' err.log && [ ! -e dry ]; }
+check "--dry-run tells the runs and writes nothing" dry_run
+whole() {
+    fewshot --output whole >whole.md && cmp whole.md whole/table.md && grep -q '^| 2 | .* ± .* | 2 |' whole.md &&
+        [ "$(wc -l <whole/runs.csv)" = 5 ]
+}
+check "four runs and a table" whole
+# Killed at growing delays until it lives to the end.
+killed() {
+    local delay
+    for delay in 0.03 0.06 0.1 0.15 0.2 0.3 0.5; do
+        timeout -s KILL $delay "$program" fewshot -c c.yaml --shots 1,2 --seeds 2 --output parts >/dev/null 2>&1
+    done
+    fewshot --output parts >parts.md && cmp whole.md parts.md && cmp whole/runs.csv parts/runs.csv
+}
+check "killed many times it ends with the same table" killed
+again() { fewshot --output whole >again.md && cmp whole.md again.md && [ "$(grep -c ': done' err.log)" = 4 ]; }
+check "what is done is not made again" again
+alone() {
+    local want
+    want=$(grep '^k02_seed2,' whole/runs.csv | cut -d, -f4)
+    "$program" train -c whole/k02_seed2/config.yaml --output alone >train.log 2>&1 &&
+        "$program" test -c alone/config.yaml --resume alone/last.safetensors >test.log 2>&1
+    cat test.log
+    grep -qF "top-1 $(printf %.2f "$want") %" test.log
+}
+check "a run repeated by train and test gives its number" alone
+check "another configuration is refused by key" fails 1 "TRAIN.LR 0.001, not 0.002" \
+    fewshot -c c.yaml --shots 1 --output whole --opts TRAIN.LR 2.e-3
+check "too few videos" fails 1 "500 are wanted" fewshot -c c.yaml --shots 500 --output none
+check "no list of shots" fails 2 "--shots takes" fewshot -c c.yaml --shots 2,x --output none
+check "no configuration" fails 2 "-c CONFIG is missing" fewshot --shots 2
+
+zeroshot() { "$program" zeroshot -c c.yaml --resume whole/k02_seed1/last.safetensors "$@" 2>err.log; }
+sets() {
+    zeroshot --output zero all=data/three.txt,three.csv set1.txt >zero.md || { cat err.log; return 1; }
+    cat zero.md
+    cmp zero.md zero/table.md && grep -q '^| all | .* | 3 | 3 |$' zero.md && grep -q '^| set1 | .* | 2 | 1 |$' zero.md &&
+        grep -q '(n = 2) | .* ± ' zero.md && [ -s zero/set1/test.h5 ]
+}
+check "sets with classes of their own, and how many were trained on" sets
+resumed() { zeroshot --output zero all=data/three.txt,three.csv set1.txt >zero2.md && cmp zero.md zero2.md &&
+    [ "$(grep -c ': done' err.log)" = 2 ]; }
+check "sets that are done are not tested again" resumed
+check "no weights" fails 1 "there are no weights to test" zeroshot -c c.yaml --output none --opts MODEL.PRETRAINED "''" -- set1.txt
+check "a set that is not there" fails 1 "nothing.txt" zeroshot -c c.yaml --resume whole/k02_seed1/last.safetensors \
+    --output none nothing.txt
+exit $failed
