@@ -293,8 +293,9 @@ typedef struct {
 /* After each optimiser step. */
 typedef struct {
     cf_step_record record;
-    int64_t steps;      /* of the whole run */
-    size_t micro_batch; /* how many of the epoch's are done */
+    int64_t steps;                  /* of the whole run */
+    size_t micro_batch;             /* how many of the epoch's are done */
+    size_t epoch_step, epoch_steps; /* steps of the epoch done; in all */
     double seconds_left;
 } cf_run_progress;
 

@@ -7,7 +7,7 @@
 
 typedef struct {
     const char *config, *resume, *scores, *result, *per_class, *confusion;
-    bool json;
+    bool json, quiet;
 } call;
 
 static bool add_text(cJSON *to, const char *key, const char *text)
@@ -69,6 +69,7 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
     cf_eval_record e;
     char result[256];
     cf_status status = CF_OK;
+    printer->quiet = o->quiet;
     if (o->resume) CF_TRY(cf_config_set_plain(c, "MODEL.RESUME", o->resume, "--resume"));
     c->train.auto_resume = false;
     if (!*c->model.resume && !*c->model.pretrained)
@@ -81,8 +82,7 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
     options.confusion = o->confusion;
     CF_TRY(cf_run_new(&r, c, &options));
     CF_GO(cf_run_test(&e, r));
-    if (printer->live) fprintf(stderr, "\r\033[K");
-    printer->live = false;
+    run_printer_end(printer);
     if (o->json)
         CF_GO(print_json(&e, c));
     else
@@ -99,6 +99,8 @@ int cmd_test(int argc, char **argv)
         { "config", 'c', CLI_TEXT, &o.config, "FILE", "configuration, YAML", 0, 0 },
         { "resume", 0, CLI_TEXT, &o.resume, "FILE", "MODEL.RESUME: checkpoint to test", 0, 0 },
         { "opts", 0, CLI_OPTS, NULL, "KEY VALUE ...", "sets keys of the configuration", 0, 0 },
+        { "quiet", 'q', CLI_FLAG, &o.quiet, NULL, "says warnings, errors and the result only", 0,
+          0 },
         { "json", 0, CLI_FLAG, &o.json, NULL, "the result as one JSON object", 0, 0 },
         { "result", 0, CLI_TEXT, &o.result, "FILE.h5",
           "writes label, predictions and their scores video by video, and the confusion matrix", 0,

@@ -6,7 +6,7 @@
 typedef struct {
     const char *config, *output, *pretrained, *resume;
     int batch_size, accumulation, local_rank;
-    bool only_test;
+    bool only_test, quiet;
 } call;
 
 static cf_status set_number(cf_config *c, const char *key, int value, const char *origin)
@@ -58,19 +58,18 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
     cf_run *r = NULL;
     cf_eval_record e;
     cf_status status = CF_OK;
+    printer->quiet = ((const call *)of)->quiet;
     CF_TRY(apply(c, of));
     cf_run_options o = run_printer_options(printer, c);
     CF_TRY(cf_run_new(&r, c, &o));
     if (!c->test.only_test) {
         CF_GO(cf_run_train(r));
-        if (printer->live) fprintf(stderr, "\n");
-        printer->live = false;
-        print_end(r, c);
+        run_printer_end(printer);
+        if (!printer->quiet) print_end(r, c);
     } else {
         char result[256];
         CF_GO(cf_run_test(&e, r));
-        if (printer->live) fprintf(stderr, "\r\033[K");
-        printer->live = false;
+        run_printer_end(printer);
         fprintf(stderr, "%s)\n", print_accuracy(result, &e));
     }
 done:
@@ -96,6 +95,7 @@ int cmd_train(int argc, char **argv)
           "TRAIN.ACCUMULATION_STEPS: micro-batches of a step", 1, 1000000 },
         { "only-test", 0, CLI_FLAG, &o.only_test, NULL, "tests the weights and does not train", 0,
           0 },
+        { "quiet", 'q', CLI_FLAG, &o.quiet, NULL, "says warnings, errors and results only", 0, 0 },
         { "local-rank", 0, CLI_INT, &o.local_rank, "N",
           "what a launcher of several processes adds: 0 has no effect, others are refused", -1,
           1000000 },

@@ -1,5 +1,5 @@
-/* Progress of train and test on stderr: on a terminal one live line, otherwise one line each
- * PRINT_FREQ micro-batches (tests: each tenth), so that a log file stays readable. */
+/* What train and test say on stderr beside their progress (run_live.c): the plan, results,
+ * errors. */
 #include "run_print.h"
 
 #include <inttypes.h>
@@ -33,23 +33,6 @@ void run_install_signals(void)
 bool run_stop_asked(void) { return stop_asked != 0; }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
-
-void run_printer_end(run_printer *p)
-{
-    if (p->live) fprintf(stderr, "\r\033[K");
-    p->live = false;
-}
-
-static void print_line(run_printer *p, const char *line)
-{
-    if (!p->terminal) {
-        fprintf(stderr, "%s\n", line);
-        return;
-    }
-    fprintf(stderr, "\r\033[K%s", line);
-    fflush(stderr);
-    p->live = true;
-}
 
 const char *print_time(char out[32], double seconds)
 {
@@ -89,6 +72,10 @@ static void planned(void *user, const cf_run_plan *p)
     const cf_config *c = p->config;
     printer->only_test = p->only_test;
     const char *warning = cf_blas_warning();
+    if (printer->quiet) {
+        if (warning) fprintf(stderr, "warning: %s\n", warning);
+        return;
+    }
     print_model(p);
     if (!p->only_test) {
         fprintf(stderr,
@@ -107,42 +94,6 @@ static void planned(void *user, const cf_run_plan *p)
                 p->test_source);
     fprintf(stderr, "machine  %d threads, %s\n", cf_threads(), cf_blas_config());
     if (warning) fprintf(stderr, "warning: %s\n", warning);
-}
-
-static void stepped(void *user, const cf_run_progress *s)
-{
-    run_printer *p = user;
-    char line[256], left[32];
-    const cf_step_record *r = &s->record;
-    size_t interval = s->micro_batch / (size_t)p->print_freq;
-    double now = cf_seconds();
-    if (p->terminal ? now - p->last_s < 0.2 : interval == p->interval) return;
-    p->interval = interval;
-    p->last_s = now;
-    snprintf(line, sizeof line,
-             "epoch %d  step %" PRId64 "/%" PRId64
-             "  loss %.4f  lr %.3g  grad %.3g  %.1f videos/s%s  left %s",
-             r->epoch, r->step + 1, s->steps, r->loss, r->lr, r->grad_norm, r->videos_per_second,
-             r->data_seconds > 0.1 * r->seconds ? " (waits for data)" : "",
-             print_time(left, s->seconds_left));
-    print_line(p, line);
-}
-
-static void testing(void *user, size_t done, size_t videos)
-{
-    run_printer *p = user;
-    char line[96];
-    int64_t tenth = (int64_t)(10 * done / videos);
-    double now = cf_seconds();
-    if (done == videos) {
-        p->tested = 0;
-        return;
-    }
-    if (p->terminal ? now - p->last_s < 0.2 : !p->only_test || tenth == p->tested) return;
-    p->tested = tenth;
-    p->last_s = now;
-    snprintf(line, sizeof line, "testing: %zu of %zu videos", done, videos);
-    print_line(p, line);
 }
 
 const char *print_accuracy(char out[256], const cf_eval_record *r)
@@ -169,8 +120,9 @@ const char *print_accuracy(char out[256], const cf_eval_record *r)
 static void tested(void *user, const cf_eval_record *r, double best_top1)
 {
     char result[256];
-    run_printer_end(user);
-    fprintf(stderr, "epoch %d  %s", r->epoch, print_accuracy(result, r));
+    run_printer *p = user;
+    run_printer_end(p);
+    fprintf(stderr, "epoch %d/%d  %s", r->epoch + 1, p->epochs, print_accuracy(result, r));
     if (r->views > 1)
         fprintf(stderr, " of the %s weights)\n", r->weights);
     else if (best_top1 >= 0)
@@ -182,14 +134,17 @@ static void tested(void *user, const cf_eval_record *r, double best_top1)
 cf_run_options run_printer_options(run_printer *p, const cf_config *c)
 {
     *p = (run_printer){ .command = p->command,
+                        .quiet = p->quiet,
+                        .epochs = c->train.epochs,
                         .terminal = isatty(STDERR_FILENO) == 1,
                         .print_freq = c->print_freq,
                         .interval = (size_t)-1 };
     run_install_signals();
+    run_printer_watch_log(p);
     return (cf_run_options){ .user = p,
                              .planned = planned,
-                             .stepped = stepped,
-                             .testing = testing,
+                             .stepped = run_printer_stepped,
+                             .testing = run_printer_testing,
                              .tested = tested,
                              .cache = cli_cache(),
                              .share = cli_share(),
@@ -207,7 +162,7 @@ int run_parsed(cli_args *args, const char *config, run_body *body, const void *c
         cf_config_free(c);
     }
     cli_args_free(args);
-    run_printer_end(&printer);
+    run_printer_forget(&printer);
     if (status == CF_OK) return 0;
     int failed = cli_failed();
     return status == CF_EINTERRUPTED ? 130 : failed;

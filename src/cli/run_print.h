@@ -5,13 +5,25 @@
 #include "cli.h"
 #include "crossframe/train.h"
 
+/* Sums over steps. */
 typedef struct {
+    int64_t steps;
+    double loss, seconds, data_seconds, videos;
+} run_sums;
+
+typedef struct {
+    bool quiet;      /* warnings, errors and results only */
     bool terminal;   /* one live line instead of one line an interval */
     bool live;       /* the live line is on the screen */
     int print_freq;  /* micro-batches */
     size_t interval; /* last one printed */
     int64_t tested;  /* tenths of the test told */
     double last_s;   /* when the live line was drawn */
+    int epochs;
+    run_sums before, now, epoch;  /* the last whole interval, this one, this epoch */
+    bool advised;                 /* has said what helps against waiting */
+    size_t test_first, test_done; /* videos of a test: when first heard of, and now; 0: no test */
+    double test_began_s;
     bool only_test;
     const char *const *command; /* the command line, ends with NULL */
 } run_printer;
@@ -26,7 +38,15 @@ int run_command(const cli_command *command, const char *const *config, run_body 
                 const void *call, int argc, char **argv);
 /* The same from behind the parsing on; frees *args. */
 int run_parsed(cli_args *args, const char *config, run_body *body, const void *call, char **argv);
-void run_printer_end(run_printer *p); /* takes the live line off the screen */
+/* Takes the live line off the screen, if it is there. */
+void run_printer_end(run_printer *p);
+/* The same, and the library's lines are printed without regard to *p from here on. */
+void run_printer_forget(run_printer *p);
+/* What the library says goes around the live line of *p. */
+void run_printer_watch_log(run_printer *p);
+/* Callbacks of a run; user is the run_printer (run_live.c). */
+void run_printer_stepped(void *user, const cf_run_progress *s);
+void run_printer_testing(void *user, size_t done, size_t videos);
 /* Ctrl-C asks, the second one kills; a full file system becomes an error line. */
 void run_install_signals(void);
 bool run_stop_asked(void);

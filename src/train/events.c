@@ -126,6 +126,7 @@ static message event(double time, int64_t step)
 {
     message m = { .n = 0 };
     put_double(&m, 1, time);
+    if (step == 0) return m; /* a field at its default is left out */
     put_key(&m, 2, VARINT);
     put_varint(&m, (uint64_t)step);
     return m;

@@ -133,6 +133,8 @@ static cf_status report_step(cf_run *r, const cf_step_record *record)
         .record = *record,
         .steps = r->steps,
         .micro_batch = (size_t)r->at.micro,
+        .epoch_step = (size_t)r->at.micro / r->accumulation,
+        .epoch_steps = r->micro_batches / r->accumulation,
         .seconds_left = (double)(r->steps - r->at.step) * r->step_seconds / (double)r->own_steps,
     };
     r->options.stepped(r->options.user, &progress);
