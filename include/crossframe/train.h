@@ -262,7 +262,7 @@ typedef struct {
     const cf_xclip_config *model;
     const char *weights, *vocabulary;          /* paths; weights "" = start values */
     size_t parameters, trained;                /* numbers in the model; of them trained */
-    size_t train_videos, test_videos, classes; /* 0 videos: no such dataset */
+    size_t train_videos, test_videos, classes; /* 0 videos: no such dataset, or not known */
     const char *train_source, *test_source;    /* where they come from */
     size_t micro_batches, views;               /* of an epoch; of each test video */
     int64_t steps, first_step; /* optimiser steps of the run; done before it was resumed */
@@ -288,6 +288,11 @@ typedef struct {
         size_t batch, accumulation, total;
         bool use_checkpoint;
     } fitting;
+    /* A dry run: what a run would not find, "DATA.TRAIN_FILE: cannot open ..."; steps and
+     * micro_batches are 0 where the number of videos is not known. */
+    bool dry;
+    const char *const *missing;
+    size_t n_missing;
 } cf_run_plan;
 
 /* After each optimiser step. */
@@ -326,6 +331,10 @@ typedef struct cf_run cf_run;
  * MODEL.PRETRAINED scratch, from random values. *c is
  * borrowed until cf_run_free, and takes on what its weights or the resumed checkpoint decide. */
 cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o);
+/* Calls o->planned with what that run would do, as far as it can be known: nothing is computed or
+ * written, and neither data nor weights, vocabulary or OUTPUT need be there. *c takes on what the
+ * weights decide, where they are. CF_EINVAL and the like: no run of it can be. */
+cf_status cf_run_dry(cf_config *c, const cf_run_options *o);
 /* Trains, tests after each epoch (or as TEST.FREQ says), keeps OUTPUT/last (two generations) and
  * best.safetensors, and test.h5 of the newest test; ends, when TEST.NUM_CLIP x NUM_CROP > 1, with
  * that many views of each video and the weights TEST.FINAL names, the tests between having one. Not

@@ -249,18 +249,27 @@ done:
 
 /* ---- model ----------------------------------------------------------------------------------- */
 
-cf_status cf_run_build_model(cf_run *r, const cf_weights *file)
+cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_weights *file)
 {
+    enum { CLIP_VOCABULARY = 49408 };
     cf_xclip_config m;
-    cf_load_counts counts;
-    size_t vocabulary = cf_tokenizer_vocabulary(r->tokenizer);
+    size_t vocabulary = r->tokenizer ? cf_tokenizer_vocabulary(r->tokenizer) : CLIP_VOCABULARY;
     CF_TRY(cf_model_config(&m, r->config, file, vocabulary));
-    if (m.vocabulary != vocabulary)
+    if (r->tokenizer && m.vocabulary != vocabulary)
         return CF_FAIL(
             CF_EINVAL,
             "%s has %zu tokens, the model %zu: it is not the vocabulary of these weights; "
             "set MODEL.BPE",
             r->vocabulary, vocabulary, m.vocabulary);
+    *out = m;
+    return CF_OK;
+}
+
+cf_status cf_run_build_model(cf_run *r, const cf_weights *file)
+{
+    cf_xclip_config m;
+    cf_load_counts counts;
+    CF_TRY(cf_run_model_config(&m, r, file));
     CF_TRY(cf_xclip_new(&r->model, &m));
     cf_params_init(cf_xclip_params(r->model), (uint64_t)r->config->seed);
     if (!file) return CF_OK;

@@ -162,12 +162,11 @@ static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan
 }
 
 /* The largest micro-batch that fits, and whether by recomputing. */
-static cf_status find_fitting(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model,
-                              size_t columns)
+static cf_status find_fitting(cf_run_plan *p, const cf_run *r, size_t columns)
 {
     size_t batch = (size_t)r->config->train.batch_size,
            videos = batch * (size_t)r->config->train.accumulation_steps;
-    cf_xclip_config m = *model;
+    cf_xclip_config m = *p->model;
     cf_plan_memory memory;
     counts c;
     if (p->memory.total <= p->machine_memory || r->options.only_test) return CF_OK;
@@ -188,14 +187,36 @@ static cf_status find_fitting(cf_run_plan *p, const cf_run *r, const cf_xclip_co
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model)
+cf_run_plan cf_run_plan_of(const cf_run *r)
+{
+    return (cf_run_plan){
+        .config = r->config,
+        .model = cf_xclip_config_get(r->model),
+        .weights = r->weights,
+        .vocabulary = r->vocabulary,
+        .train_videos = r->train ? cf_dataset_size(r->train) : 0,
+        .test_videos = r->test ? cf_dataset_size(r->test) : 0,
+        .train_source = r->train ? cf_dataset_source(r->train) : "",
+        .test_source = r->test ? cf_dataset_source(r->test) : "",
+        .classes = r->classes.n,
+        .micro_batches = r->micro_batches,
+        .views = cf_run_views(r),
+        .steps = r->steps,
+        .first_step = r->at.step,
+        .only_test = r->options.only_test,
+        .cosine = -1,
+        .machine_memory = cf_physical_memory(),
+    };
+}
+
+cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r)
 {
     const cf_config *config = r->config;
     size_t batch = (size_t)config->train.batch_size, columns = r->classes.n;
     double clips = 1e9 * (double)batch;
     cf_loader_options o = cf_config_loader(config, true, r->classes.n);
     cf_loader_size size;
-    cf_xclip_config m = *model;
+    cf_xclip_config m = *p->model;
     counts c = { 0 };
     if (r->train) {
         CF_TRY(cf_loader_measure(&size, r->train, &o));
@@ -210,6 +231,5 @@ cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_conf
     CF_TRY(dry_run(&c, NULL, r, &m, batch, columns));
     CF_TRY(measure(&p->other_memory, r, p, &m, &c, batch));
     p->other_gflop_train = c.train / clips;
-    p->machine_memory = cf_physical_memory();
-    return find_fitting(p, r, model, columns);
+    return find_fitting(p, r, columns);
 }

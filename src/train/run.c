@@ -135,31 +135,13 @@ done:
 static cf_status tell_plan(cf_run *r)
 {
     if (!r->options.planned && !r->log) return CF_OK;
-    bool to_train = cf_xclip_config_get(r->model)->train_text && !r->options.only_test;
+    cf_run_plan plan = cf_run_plan_of(r);
+    bool to_train = plan.model->train_text && !r->options.only_test;
     size_t pair[2] = { 0, 0 };
-    double cosine = -1;
     if (r->options.planned && !to_train && r->classes.n <= MOST_ALIKE_CLASSES)
-        CF_TRY(cf_run_class_likeness(&cosine, pair, r));
-    cf_run_plan plan = {
-        .config = r->config,
-        .model = cf_xclip_config_get(r->model),
-        .weights = r->weights,
-        .vocabulary = r->vocabulary,
-        .train_videos = r->train ? cf_dataset_size(r->train) : 0,
-        .test_videos = r->test ? cf_dataset_size(r->test) : 0,
-        .train_source = r->train ? cf_dataset_source(r->train) : "",
-        .test_source = r->test ? cf_dataset_source(r->test) : "",
-        .classes = r->classes.n,
-        .micro_batches = r->micro_batches,
-        .views = cf_run_views(r),
-        .steps = r->steps,
-        .first_step = r->at.step,
-        .only_test = r->options.only_test,
-        .alike = { pair[1] ? r->classes.name[pair[0]] : NULL,
-                   pair[1] ? r->classes.name[pair[1]] : NULL },
-        .cosine = cosine,
-    };
-    CF_TRY(cf_run_plan_costs(&plan, r, plan.model));
+        CF_TRY(cf_run_class_likeness(&plan.cosine, pair, r));
+    for (int i = 0; i < 2; i++) plan.alike[i] = pair[1] ? r->classes.name[pair[i]] : NULL;
+    CF_TRY(cf_run_plan_costs(&plan, r));
     if (r->log) CF_TRY(cf_run_info_write(r, &plan));
     if (r->options.planned) r->options.planned(r->options.user, &plan);
     return CF_OK;

@@ -13,6 +13,7 @@
  *   evaluate.c      one pass over the test set;  metrics.c  what it counts
  *   scores.c        its scores as HDF5;  result_files.c  what it found, as HDF5 and CSV
  *   run.c           opens everything, then epoch after epoch
+ *   dry_run.c       opens what is there, and tells the plan
  *   predict.c       a checkpoint against chosen labels;  labels.c, predict_input.c  what it is
  *   given
  */
@@ -94,6 +95,9 @@ static inline bool cf_run_stopped(const cf_run *r)
 /* Where a key's value comes from, for messages; whether it was given at all. */
 const char *cf_config_origin(const cf_config *c, const char *key);
 bool cf_config_given(const cf_config *c, const char *key);
+/* Sizes of the model, which the vocabulary must fit; r->tokenizer NULL: as many tokens as
+ * CLIP's. */
+cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_weights *file);
 /* r->model with its start values or r->weights; file NULL: there are none. */
 cf_status cf_run_build_model(cf_run *r, const cf_weights *file);
 
@@ -144,9 +148,11 @@ cf_status cf_checkpoint_write(const cf_run *r, const char *path, bool full);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
-/* What the model, its classes' tokens and the configuration tell: parts, flop, memory. r->train and
- * r->test may be NULL. */
-cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r, const cf_xclip_config *model);
+/* What is known of a run once its parts are open. In a dry run some are not: datasets are NULL,
+ * r->micro_batches is 0 where it is unknown. */
+cf_run_plan cf_run_plan_of(const cf_run *r);
+/* Parts, flop and memory, from the model's sizes, the classes' tokens and the configuration. */
+cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r);
 
 /* ---- steps.c --------------------------------------------------------------------------------- */
 
