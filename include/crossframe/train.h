@@ -260,12 +260,14 @@ typedef struct {
 typedef struct {
     const cf_config *config;
     const cf_xclip_config *model;
-    const char *weights, *vocabulary;          /* paths; weights "" = start values */
+    /* Paths; weights "" = start values. A dry run: NULL = missing. */
+    const char *weights, *vocabulary;
     size_t parameters, trained;                /* numbers in the model; of them trained */
     size_t train_videos, test_videos, classes; /* 0 videos: no such dataset, or not known */
     const char *train_source, *test_source;    /* where they come from */
     size_t micro_batches, views;               /* of an epoch; of each test video */
     int64_t steps, first_step; /* optimiser steps of the run; done before it was resumed */
+    size_t tests;              /* of one view of each video, still to come between the steps */
     bool only_test;
     /* The two class texts most alike and the cosine of their features; NULL: still to be
      * trained. */

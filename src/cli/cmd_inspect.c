@@ -8,7 +8,7 @@
 
 #include "crossframe/data.h"
 #include "crossframe/weights.h"
-#include "crossframe/train.h"
+#include "plan_print.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,50 +116,11 @@ done:
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-/* Sizes from the weights, where they are there, else from the keys; 0: the keys do not tell. */
-static cf_status model_of(cf_xclip_config *out, cf_config *c)
+static void planned(void *user, const cf_run_plan *p)
 {
-    cf_weights *weights = NULL;
-    cf_tokenizer *tokenizer = NULL;
-    size_t vocabulary = strcmp(c->model.arch, "custom") == 0 ? 0 : 49408;
-    cf_status status = CF_OK;
-    if (cf_file_exists(c->model.pretrained))
-        CF_GO(cf_model_open_weights(&weights, c, c->model.pretrained));
-    if (cf_file_exists(c->model.bpe)) {
-        CF_GO(cf_tokenizer_open(&tokenizer, c->model.bpe));
-        vocabulary = cf_tokenizer_vocabulary(tokenizer);
-    }
-    *out = (cf_xclip_config){ 0 };
-    if (weights || vocabulary) CF_GO(cf_model_config(out, c, weights, vocabulary));
-done:
-    cf_tokenizer_free(tokenizer);
-    cf_weights_close(weights);
-    return status;
-}
-
-static cf_status print_cost(cf_config *c)
-{
-    cf_xclip_config m;
-    CF_TRY(model_of(&m, c));
-    if (m.image == 0) {
-        printf(
-            "\n# model: its sizes come with the weights or the vocabulary, which are not there\n");
-        return CF_OK;
-    }
-    size_t K = (size_t)c->data.num_classes;
-    cf_xclip_cost cost = cf_xclip_cost_of(&m, K);
-    double video = cost.visual + cost.message + cost.mit + cost.prompts;
-    double trained = m.train_text ? cost.text + video : video;
-    const double numbers_of[] = { cost.text, cost.visual, cost.message, cost.mit, cost.prompts };
-    printf("\n# parameters %20.0f", cost.text + video);
-    for (size_t i = 0; i < sizeof numbers_of / sizeof *numbers_of; i++)
-        printf("%s %s %.0f", i ? "," : " =", inspect_parts[i], numbers_of[i]);
-    printf("\n#   trained  %20.0f\n", trained);
-    printf("# GFLOPs of a view %14.1f (multiply-adds %.1f G; %zu frames against %zu classes)\n",
-           2e-9 * cost.multiply_adds, 1e-9 * cost.multiply_adds, m.frames, K);
-    printf("# memory to train %15.2f GB, weights, gradients and moments; activations come on top\n",
-           1e-9 * sizeof(cf_real) * (cost.text + video + 3 * trained));
-    return CF_OK;
+    (void)user;
+    printf("\n");
+    plan_print(stdout, "# ", p);
 }
 
 static cf_status inspect_config(const inspect_request *q)
@@ -169,8 +130,8 @@ static cf_status inspect_config(const inspect_request *q)
     printf("# %s: configuration\n", q->path);
     cf_status status = config_print(c, false);
     fflush(stdout);
-    if (status == CF_OK) status = cf_config_check(c);
-    if (status == CF_OK) status = print_cost(c);
+    if (status == CF_OK)
+        status = cf_run_dry(c, &(cf_run_options){ .planned = planned, .cache = cli_cache() });
     cf_config_free(c);
     return status;
 }
@@ -226,7 +187,14 @@ int cmd_inspect(int argc, char **argv)
 {
     inspect_request q = { 0 };
     bool keys = false;
+    const char *config = NULL;
     const cli_option options[] = {
+        { .name = "config",
+          .letter = 'c',
+          .kind = CLI_TEXT,
+          .variable = &config,
+          .value = "FILE",
+          .help = "the FILE is a configuration: what it resolves to, and the plan of its run" },
         { .name = "tensors",
           .kind = CLI_FLAG,
           .variable = &q.tensors,
@@ -252,11 +220,14 @@ int cmd_inspect(int argc, char **argv)
     cli_args args;
     int status;
     if (!cli_parse(&args, &status, &command, argc, argv)) return status;
-    if (keys != (args.n_positional == 0)) {
+    if (args.n_positional + keys + (config != NULL) != 1) {
         status = cli_misused("inspect", "give one FILE, or --keys");
     } else {
-        q.path = keys ? NULL : args.positional[0];
-        status = (keys ? config_print_keys("", false) : inspect(&q)) == CF_OK ? 0 : cli_failed();
+        q.path = config ? config : keys ? NULL : args.positional[0];
+        cf_status done = keys     ? config_print_keys("", false)
+                         : config ? inspect_config(&q)
+                                  : inspect(&q);
+        status = done == CF_OK ? 0 : cli_failed();
     }
     cli_args_free(&args);
     return status;

@@ -6,7 +6,7 @@
 typedef struct {
     const char *config, *output, *pretrained, *resume;
     int batch_size, accumulation, local_rank;
-    bool only_test, quiet;
+    bool only_test, quiet, dry_run;
 } call;
 
 static cf_status set_number(cf_config *c, const char *key, int value, const char *origin)
@@ -58,8 +58,13 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
     cf_run *r = NULL;
     cf_eval_record e;
     cf_status status = CF_OK;
-    printer->quiet = ((const call *)of)->quiet;
-    CF_TRY(apply(c, of));
+    const call *a = of;
+    printer->quiet = a->quiet;
+    CF_TRY(apply(c, a));
+    if (a->dry_run) {
+        const cf_run_options dry = run_dry_options();
+        return cf_run_dry(c, &dry);
+    }
     cf_run_options o = run_printer_options(printer, c);
     CF_TRY(cf_run_new(&r, c, &o));
     if (!c->test.only_test) {
@@ -99,6 +104,8 @@ int cmd_train(int argc, char **argv)
         { "local-rank", 0, CLI_INT, &o.local_rank, "N",
           "what a launcher of several processes adds: 0 has no effect, others are refused", -1,
           1000000 },
+        { "dry-run", 0, CLI_FLAG, &o.dry_run, NULL,
+          "tells cost, memory, steps and what is missing; computes and writes nothing", 0, 0 },
     };
     const cli_command command = {
         .name = "train",

@@ -162,6 +162,15 @@ static void print_epoch(run_printer *p, const cf_run_progress *s)
             print_time(time, e->seconds), rate_of(e), 100 * waiting(e));
 }
 
+/* Once: how long all of it will take. */
+static void tell_rate(run_printer *p, const cf_run_progress *s)
+{
+    char line[192];
+    if (!plan_rate_step(line, &p->rate, s)) return;
+    run_printer_end(p);
+    fprintf(stderr, "%s\n", line);
+}
+
 void run_printer_stepped(void *user, const cf_run_progress *s)
 {
     run_printer *p = user;
@@ -171,6 +180,7 @@ void run_printer_stepped(void *user, const cf_run_progress *s)
     double now = cf_seconds();
     p->epochs = (int)(s->steps / (int64_t)s->epoch_steps);
     if (p->quiet) return;
+    tell_rate(p, s);
     add_step(&p->now, &s->record);
     add_step(&p->epoch, &s->record);
     const run_sums sums = p->terminal ? both(&p->before, &p->now) : p->now;

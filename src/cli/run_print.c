@@ -48,52 +48,18 @@ const char *print_time(char out[32], double seconds)
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
 
-static void print_model(const cf_run_plan *p)
-{
-    const cf_xclip_config *m = p->model;
-    fprintf(stderr, "model    %s, %zu px in patches of %zu, %zu blocks of width %zu, %s",
-            p->config->model.arch, m->image, m->patch, m->vision_layers, m->vision_width,
-            m->video == CF_ENCODER_CCT ? "messages between frames" : "frames apart");
-    fprintf(stderr, ", MIT %zu, prompts %zu\n", m->mit_layers, m->prompt_layers);
-    fprintf(stderr, "         %.3f M numbers, %.3f M trained%s; from %s\n",
-            (double)p->parameters / 1e6, (double)p->trained / 1e6,
-            m->train_text ? ", the text side too" : "", *p->weights ? p->weights : "start values");
-    fprintf(stderr, "classes  %zu, vocabulary %s\n", p->classes, p->vocabulary);
-    if (!p->alike[0]) return;
-    fprintf(stderr, "         most alike for the text tower: \"%s\" and \"%s\", cosine %.3f\n",
-            p->alike[0], p->alike[1], p->cosine);
-    if (p->cosine > 0.99)
-        fprintf(stderr, "warning: these two classes can hardly be told apart by their texts\n");
-}
-
 static void planned(void *user, const cf_run_plan *p)
 {
     run_printer *printer = user;
-    const cf_config *c = p->config;
     printer->only_test = p->only_test;
     const char *warning = cf_blas_warning();
-    if (printer->quiet) {
-        if (warning) fprintf(stderr, "warning: %s\n", warning);
+    plan_rate_start(&printer->rate, p);
+    if (!printer->quiet) {
+        plan_print(stderr, "", p);
         return;
     }
-    print_model(p);
-    if (!p->only_test) {
-        fprintf(stderr,
-                "train    %zu videos of %d frames, %d epochs of %zu micro-batches of %d, %d a step",
-                p->train_videos, c->data.num_frames, c->train.epochs, p->micro_batches,
-                c->train.batch_size, c->train.accumulation_steps);
-        fprintf(stderr, ": %" PRId64 " steps", p->steps);
-        if (p->first_step > 0) fprintf(stderr, ", %" PRId64 " of them done", p->first_step);
-        fprintf(stderr, "\n         videos from %s\n", p->train_source);
-    }
-    if (p->test_videos > 0)
-        fprintf(stderr, "test     %zu videos, %zu view%s, from %s\n", p->test_videos, p->views,
-                p->views == 1  ? ""
-                : p->only_test ? "s"
-                               : "s at the end",
-                p->test_source);
-    fprintf(stderr, "machine  %d threads, %s\n", cf_threads(), cf_blas_config());
     if (warning) fprintf(stderr, "warning: %s\n", warning);
+    plan_warn(stderr, "", p);
 }
 
 const char *print_accuracy(char out[256], const cf_eval_record *r)
@@ -150,6 +116,17 @@ cf_run_options run_printer_options(run_printer *p, const cf_config *c)
                              .share = cli_share(),
                              .command = p->command,
                              .stop = &stop_asked };
+}
+
+static void planned_dry(void *user, const cf_run_plan *p)
+{
+    (void)user;
+    plan_print(stdout, "", p);
+}
+
+cf_run_options run_dry_options(void)
+{
+    return (cf_run_options){ .planned = planned_dry, .cache = cli_cache() };
 }
 
 int run_parsed(cli_args *args, const char *config, run_body *body, const void *call, char **argv)

@@ -3,7 +3,7 @@
 #define CROSSFRAME_CLI_RUN_PRINT_H
 
 #include "cli.h"
-#include "crossframe/train.h"
+#include "plan_print.h"
 
 /* Sums over steps. */
 typedef struct {
@@ -26,11 +26,14 @@ typedef struct {
     double test_began_s;
     bool only_test;
     const char *const *command; /* the command line, ends with NULL */
+    plan_rate rate;
 } run_printer;
 
 /* The options of a run that prints through *p and stops at Ctrl-C, which this installs: the first
  * one asks, the second one kills. A full file system or file size limit becomes an error line. */
 cf_run_options run_printer_options(run_printer *p, const cf_config *c);
+/* The same for a dry run: the plan goes to stdout. */
+cf_run_options run_dry_options(void);
 /* A whole command: parses, loads the configuration that -c left in *config and sets --opts, calls
  * body. The exit status: 0, 1 after the error line, 2 for a wrong call, 130 when it was stopped. */
 typedef cf_status run_body(run_printer *p, cf_config *c, const void *call);

@@ -15,6 +15,7 @@ typedef struct {
     char **missing;
     size_t n, capacity;
     size_t train_videos, test_videos; /* by the lists, where the videos are not there */
+    bool no_weights;                  /* they are missing */
 } dry;
 
 /* Takes over `line`. */
@@ -37,12 +38,16 @@ static cf_status add_unset(dry *d, const char *key, const char *remedy)
 }
 
 /* Of a failure: what was not found or cannot be read is missing, the rest stays one. */
-static cf_status add_failed(dry *d, cf_status failure, const char *key, const char *remedy)
+static cf_status add_failed(dry *d, cf_status failure, const char *key, const char *value,
+                            const char *remedy)
 {
     char *line;
+    const char *error = cf_error();
     if (failure != CF_ENOTFOUND && failure != CF_EIO) return failure;
-    CF_TRY(cf_format(&line, "%s: %s%s%s%s", key, cf_error(), *remedy ? " (" : "", remedy,
-                     *remedy ? ")" : ""));
+    if (strncmp(error, key, strlen(key)) == 0)
+        CF_TRY(cf_format(&line, "%s (%s)", error, remedy));
+    else
+        CF_TRY(cf_format(&line, "%s%s%s: %s (%s)", key, *value ? " " : "", value, error, remedy));
     return add(d, line);
 }
 
@@ -63,14 +68,15 @@ static cf_status count_listed(size_t *out, const char *file)
 static cf_status open_dataset(cf_dataset **out, size_t *listed, dry *d, const char *key,
                               const char *file)
 {
-    static const char remedy[] = "a list of `path label` lines, its videos in DATA.ROOT, or a pack";
+    static const char remedy[] = "a list of `path label` lines with its videos in DATA.ROOT, or a "
+                                 "pack: crossframe splits, crossframe pack";
     const cf_config *c = d->run->config;
     if (!*file) return add_unset(d, key, remedy);
     cf_status status = cf_dataset_open(out, file, c->data.root);
     if (status == CF_OK) return CF_OK;
     bool is_there = cf_file_exists(file), no_root = status == CF_EINVAL && !*c->data.root;
     if (no_root) status = CF_ENOTFOUND;
-    CF_TRY(add_failed(d, status, key, is_there ? "" : remedy));
+    CF_TRY(add_failed(d, status, key, file, is_there ? "DATA.ROOT is where they are" : remedy));
     return count_listed(listed, file);
 }
 
@@ -93,7 +99,7 @@ static cf_status read_classes(dry *d)
     if (*c->data.label_list || r->train || r->test) {
         status = cf_run_read_classes(r);
         if (status == CF_OK) return CF_OK;
-        CF_TRY(add_failed(d, status, "class names",
+        CF_TRY(add_failed(d, status, "DATA.LABEL_LIST", c->data.label_list,
                           "DATA.NUM_CLASSES is taken; DATA.LABEL_LIST or the data must name them"));
     } else {
         CF_TRY(add_unset(d, "DATA.LABEL_LIST",
@@ -118,10 +124,12 @@ static cf_status open_weights(cf_weights **out, dry *d)
     cf_status status = cf_run_choose_weights(r);
     if (status == CF_OK && *r->weights) status = cf_model_open_weights(out, c, r->weights);
     if (status == CF_OK) return CF_OK;
-    const char *key = r->resuming ? "MODEL.RESUME" : "MODEL.PRETRAINED";
-    CF_TRY(add_failed(d, status, key, "the sizes are those of MODEL.ARCH"));
-    if (!r->weights) CF_TRY(cf_strdup(&r->weights, ""));
-    return CF_OK;
+    bool resume = r->resuming || *c->model.resume;
+    const char *key = resume ? "MODEL.RESUME" : "MODEL.PRETRAINED";
+    const char *value = resume ? c->model.resume : c->model.pretrained;
+    d->no_weights = true;
+    CF_TRY(add_failed(d, status, key, value, "until then the sizes are those of MODEL.ARCH"));
+    return r->weights ? CF_OK : cf_strdup(&r->weights, "");
 }
 
 /* A name of n bytes has about n / 4 tokens beside its start and end. */
@@ -145,6 +153,7 @@ static cf_status guess_tokens(cf_classes *c, size_t context)
 static cf_status open_model(dry *d)
 {
     cf_run *r = d->run;
+    const cf_config *c = r->config;
     cf_weights *file = NULL;
     cf_xclip_config m;
     cf_status status = CF_OK;
@@ -153,7 +162,8 @@ static cf_status open_model(dry *d)
         CF_GO(cf_checkpoint_adopt(r->config, file));
     cf_status opened = cf_run_open_tokenizer(r);
     if (opened != CF_OK)
-        CF_GO(add_failed(d, opened, "MODEL.BPE", "class texts are taken by their length"));
+        CF_GO(add_failed(d, opened, "MODEL.BPE", c->model.bpe,
+                         "until then texts are taken as long as their letters let expect"));
     CF_GO(cf_run_model_config(&m, r, file));
     CF_GO(cf_xclip_plan(&r->model, &m));
     if (r->tokenizer && r->classes.name)
@@ -173,6 +183,9 @@ static cf_status count_steps(dry *d)
     cf_loader_options o = cf_config_loader(r->config, true, r->classes.n);
     cf_loader_size size = { .batches = d->train_videos / o.batch };
     if (r->train) CF_TRY(cf_loader_measure(&size, r->train, &o));
+    if (d->train_videos > 0 && size.batches == 0)
+        return CF_FAIL(CF_EINVAL, "%s: %zu videos do not fill one batch of %zu",
+                       r->config->data.train_file, d->train_videos, o.batch);
     if (size.batches == 0) return CF_OK;
     r->micro_batches = size.batches;
     return cf_run_plan_steps(r, r->train ? cf_dataset_size(r->train) : d->train_videos);
@@ -193,7 +206,8 @@ static cf_status tell(dry *d)
     CF_TRY(cf_run_plan_costs(&plan, r));
     if (!r->train) plan.train_videos = d->train_videos;
     if (!r->test) plan.test_videos = d->test_videos;
-    if (!r->tokenizer) plan.vocabulary = "";
+    if (!r->tokenizer) plan.vocabulary = NULL;
+    if (d->no_weights) plan.weights = NULL;
     plan.dry = true;
     plan.missing = (const char *const *)d->missing;
     plan.n_missing = d->n;

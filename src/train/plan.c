@@ -189,6 +189,9 @@ static cf_status find_fitting(cf_run_plan *p, const cf_run *r, size_t columns)
 
 cf_run_plan cf_run_plan_of(const cf_run *r)
 {
+    size_t tests = 0;
+    for (int64_t e = r->at.epoch; !r->options.only_test && e < r->config->train.epochs; e++)
+        tests += cf_run_test_is_due(r, e);
     return (cf_run_plan){
         .config = r->config,
         .model = cf_xclip_config_get(r->model),
@@ -203,6 +206,7 @@ cf_run_plan cf_run_plan_of(const cf_run *r)
         .views = cf_run_views(r),
         .steps = r->steps,
         .first_step = r->at.step,
+        .tests = tests,
         .only_test = r->options.only_test,
         .cosine = -1,
         .machine_memory = cf_physical_memory(),

@@ -250,21 +250,20 @@ done:
     return status;
 }
 
-/* Whether the one-view test comes after this epoch. TEST.FREQ 0 leaves it to the multi-view test at
- * the end, where there is one. */
-static bool test_is_due(const cf_run *r)
+/* TEST.FREQ 0 leaves it to the multi-view test at the end, where there is one. */
+bool cf_run_test_is_due(const cf_run *r, int64_t epoch)
 {
     int freq = r->config->test.freq;
-    bool last = r->at.epoch + 1 == r->config->train.epochs;
-    if (!r->test) return false;
-    return freq > 0 ? last || (r->at.epoch + 1) % freq == 0 : last && cf_run_views(r) == 1;
+    bool last = epoch + 1 == r->config->train.epochs;
+    if (!*r->config->data.val_file) return false;
+    return freq > 0 ? last || (epoch + 1) % freq == 0 : last && cf_run_views(r) == 1;
 }
 
 /* The test after an epoch; then the run stands before the next one. */
 static cf_status end_epoch(cf_run *r)
 {
     double best = r->at.best_top1;
-    if (test_is_due(r)) CF_TRY(test_and_log(r, 1, 1, r->ema ? "ema" : "last"));
+    if (cf_run_test_is_due(r, r->at.epoch)) CF_TRY(test_and_log(r, 1, 1, r->ema ? "ema" : "last"));
     r->at.epoch++;
     r->at.micro = 0;
     return r->at.best_top1 > best ? cf_run_save_best(r) : CF_OK;

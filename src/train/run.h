@@ -154,6 +154,11 @@ cf_run_plan cf_run_plan_of(const cf_run *r);
 /* Parts, flop and memory, from the model's sizes, the classes' tokens and the configuration. */
 cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r);
 
+/* ---- run.c ----------------------------------------------------------------------------------- */
+
+/* Whether a one-view test comes after this epoch. */
+bool cf_run_test_is_due(const cf_run *r, int64_t epoch);
+
 /* ---- steps.c --------------------------------------------------------------------------------- */
 
 /* r->accumulation, ranks, counted, steps and schedule, from r->config, r->micro_batches and the

@@ -264,6 +264,31 @@ static void inspect_tells_of_a_configuration(void **state)
     test_folder_remove(folder);
 }
 
+static void a_dry_run_tells_the_plan(void **state)
+{
+    (void)state;
+    char *folder = new_folder(), *path = test_path(folder, "c.yaml"), *out = test_path(folder, "o");
+    const char *text = "DATA:\n  TRAIN_FILE: no.h5\nMODEL:\n  ARCH: ViT-B/16\n";
+    assert_ok(cf_file_write(path, text, strlen(text)));
+    const outcome *o = RUN("train", "-c", path, "--dry-run", "--output", out);
+    assert_prints(o, "194.929 M numbers, 131.501 M trained; from weights that are missing\n");
+    assert_non_null(strstr(o->out, "cost     287.0 GFLOP a view"));
+    assert_non_null(strstr(o->out, "with TRAIN.USE_CHECKPOINT True "));
+    assert_non_null(strstr(o->out, "missing  DATA.TRAIN_FILE no.h5: cannot open no.h5"));
+    assert_null(strstr(o->out, "missing  OUTPUT"));
+    assert_false(cf_is_folder(out));
+    o = RUN("inspect", "-c", path);
+    assert_prints(o, "# cost     287.0 GFLOP a view");
+    assert_non_null(strstr(o->out, "# missing  OUTPUT: not set"));
+    o = RUN("train", "-c", path, "--dry-run", "--batch-size", "100000");
+    assert_non_null(strstr(o->out, "warning: this machine has "));
+    assert_complains(RUN("train", "-c", path, "--dry-run", "--opts", "TEST.NUM_CROP=2"), 1,
+                     "TEST.NUM_CROP must be 1 or 3");
+    cf_free(out);
+    cf_free(path);
+    test_folder_remove(folder);
+}
+
 static void browse_draws_clips_and_views(void **state)
 {
     (void)state;
@@ -367,5 +392,6 @@ static void a_closed_output_is_a_failure(void **state)
 
 TESTS(TEST(help_and_version), TEST(each_listed_command_helps), TEST(wrong_calls_exit_2),
       TEST(failures_exit_1), TEST(inspect_tells_of_a_checkpoint), TEST(inspect_tells_of_a_dataset),
-      TEST(inspect_tells_of_a_configuration), TEST(browse_draws_clips_and_views),
-      TEST(tokenize_cuts_on_request), TEST(splits_and_check), TEST(a_closed_output_is_a_failure))
+      TEST(inspect_tells_of_a_configuration), TEST(a_dry_run_tells_the_plan),
+      TEST(browse_draws_clips_and_views), TEST(tokenize_cuts_on_request), TEST(splits_and_check),
+      TEST(a_closed_output_is_a_failure))

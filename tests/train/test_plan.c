@@ -1,6 +1,9 @@
 /* The plan of a run is what the run then does: memory of its steps to the byte, flop, numbers. */
 #include "micro.h"
 
+/* Not inlined: gcc 12 would take the name for a dangling pointer. */
+__attribute__((noinline)) static char *new_folder(void) { return test_folder_new(); }
+
 typedef struct {
     cf_run_plan plan;
     double flop; /* of a view, by the formula */
@@ -110,12 +113,184 @@ static void flop_and_parts(void **state)
     test_folder_remove(folder);
 }
 
+/* ---- dry runs -------------------------------------------------------------------------------- */
+
+typedef struct {
+    cf_run_plan plan;
+    char *missing[16];
+} told;
+
+static void planned_dry(void *user, const cf_run_plan *p)
+{
+    told *t = user;
+    t->plan = *p;
+    assert_true(p->dry && p->n_missing <= 16);
+    for (size_t i = 0; i < p->n_missing; i++) assert_ok(cf_strdup(&t->missing[i], p->missing[i]));
+}
+
+static cf_status dry_run(told *t, cf_config *c)
+{
+    *t = (told){ .plan = { .dry = false } };
+    const cf_run_options o = { .user = t, .planned = planned_dry };
+    return cf_run_dry(c, &o);
+}
+
+static void forget(told *t)
+{
+    for (size_t i = 0; i < 16; i++) cf_free(t->missing[i]);
+}
+
+static bool has_missing(const told *t, const char *start)
+{
+    for (size_t i = 0; i < t->plan.n_missing; i++)
+        if (strncmp(t->missing[i], start, strlen(start)) == 0) return true;
+    return false;
+}
+
+/* Where everything is there a dry run tells what the run itself tells, and leaves nothing. */
+static void the_same_as_the_run(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false), *out = test_path(folder, "out");
+    const char *const more[] = { "MODEL.FIX_TEXT=False", "TEST.NUM_CLIP=2", NULL };
+    cf_config *c = micro_config(folder, "out", more);
+    told t;
+    seen s;
+    assert_ok(dry_run(&t, c));
+    assert_false(cf_is_folder(out));
+    run(&s, c, 1);
+    const cf_run_plan *a = &t.plan, *b = &s.plan;
+    assert_int_equal(a->n_missing, 0);
+    assert_memory_equal(&a->memory, &b->memory, sizeof a->memory);
+    assert_memory_equal(&a->other_memory, &b->other_memory, sizeof a->memory);
+    assert_int_equal(a->steps, b->steps);
+    assert_int_equal(a->steps, 2 * MICRO_STEPS);
+    assert_int_equal(a->tests, 2);
+    assert_int_equal(a->micro_batches, b->micro_batches);
+    assert_int_equal(a->train_videos, MICRO_TRAIN);
+    assert_int_equal(a->test_videos, MICRO_TEST);
+    assert_int_equal(a->parameters, b->parameters);
+    assert_near(a->gflop_train, b->gflop_train, 0);
+    assert_near(a->gflop_text, b->gflop_text, 0);
+    forget(&t);
+    cf_config_free(c);
+    cf_free(out);
+    test_folder_remove(folder);
+}
+
+/* Nothing is there: each thing has its line. A list counts videos that are not there. */
+static void what_is_missing(void **state)
+{
+    (void)state;
+    char *folder = new_folder(), *list = test_path(folder, "train.txt"), *text;
+    told t;
+    cf_config *c;
+    assert_ok(cf_format(&text,
+                        "DATA: {TRAIN_FILE: %s, VAL_FILE: %s/val.txt, ROOT: %s/videos,\n"
+                        "  LABEL_LIST: %s/labels.csv, NUM_CLASSES: 7}\n"
+                        "MODEL: {ARCH: ViT-B/16, BPE: %s/bpe.txt}\n"
+                        "TRAIN: {EPOCHS: 3, BATCH_SIZE: 2, ACCUMULATION_STEPS: 2}\n",
+                        list, folder, folder, folder, folder));
+    assert_ok(cf_config_parse(&c, text, strlen(text), "text"));
+    assert_ok(dry_run(&t, c));
+    static const char *const lines[] = { "DATA.TRAIN_FILE ",  "DATA.VAL_FILE ", "DATA.LABEL_LIST",
+                                         "MODEL.PRETRAINED ", "MODEL.BPE ",     "OUTPUT" };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!has_missing(&t, lines[i])) fail_msg("no line \"missing %s\"", lines[i]);
+    assert_int_equal(t.plan.n_missing, sizeof lines / sizeof *lines);
+    assert_int_equal(t.plan.steps, 0);
+    assert_int_equal(t.plan.classes, 7);
+    assert_int_equal(t.plan.parameters, 194929153);
+    assert_int_equal(t.plan.trained, 131501056);
+    assert_true(t.plan.weights == NULL && t.plan.vocabulary == NULL);
+    forget(&t);
+    static const char videos[] = "a 0\nb 1\nc 2\nd 3\ne 4\nf 5\ng 6\nh 0\ni 1\n";
+    assert_ok(cf_file_write(list, videos, strlen(videos)));
+    assert_ok(dry_run(&t, c));
+    assert_int_equal(t.plan.train_videos, 9);
+    assert_int_equal(t.plan.micro_batches, 4);
+    assert_int_equal(t.plan.steps, 3 * 2);
+    forget(&t);
+    c->train.batch_size = 10;
+    assert_fails(dry_run(&t, c), CF_EINVAL, "9 videos do not fill one batch of 10");
+    assert_ok(cf_config_set(c, "TEST.NUM_CROP", "2", "test"));
+    assert_fails(dry_run(&t, c), CF_EINVAL, "TEST.NUM_CROP");
+    cf_config_free(c);
+    cf_free(text);
+    cf_free(list);
+    test_folder_remove(folder);
+}
+
+/* After the third step of a process the run's own speed tells how long it takes. */
+static void how_long_it_takes(void **state)
+{
+    (void)state;
+    micro_need_program();
+    char *folder = micro_folder(false), *yaml = test_path(folder, "out.yaml"), *err;
+    const char *const more[] = { "TEST.NUM_CLIP=2", NULL };
+    cf_config_free(micro_config(folder, "out", more));
+    const char *const argv[] = { "train", "-c", yaml, "--pretrained", "scratch", NULL };
+    assert_int_equal(micro_program(&err, argv, NULL, NULL), 0);
+    const char *plan = strstr(err, "memory   "), *line = strstr(err, "at this rate ");
+    if (!line || !plan || line < plan) fail_msg("no line after the plan:\n%s", err);
+    assert_non_null(strstr(line, " for training, "));
+    assert_non_null(strstr(line, " for 3 tests; done at about "));
+    assert_null(strstr(line + 1, "at this rate "));
+    cf_free(err);
+    cf_free(yaml);
+    test_folder_remove(folder);
+}
+
+/* The published table: multiply-adds of a view with 400 classes (spec/model.md), in 1e9. What no
+ * machine of today holds gets advice. */
+static void published_models(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arch, *frames, *size;
+        double giga;
+    } row[] = {
+        { "ViT-B/32", "8", "224", 37.9 },        { "ViT-B/32", "16", "224", 73.6 },
+        { "ViT-B/16", "8", "224", 143.5 },       { "ViT-B/16", "16", "224", 284.5 },
+        { "ViT-B/16", "32", "224", 566.4 },      { "ViT-L/14", "8", "224", 655.5 },
+        { "ViT-L/14@336px", "16", "336", 3066 },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        const char *const opts[] = { "MODEL.ARCH",       row[i].arch,
+                                     "DATA.NUM_FRAMES",  row[i].frames,
+                                     "DATA.INPUT_SIZE",  row[i].size,
+                                     "DATA.NUM_CLASSES", "400",
+                                     "TRAIN.BATCH_SIZE", "4096" };
+        cf_config *c;
+        told t;
+        assert_ok(cf_config_load(&c, NULL, opts, sizeof opts / sizeof *opts));
+        assert_ok(dry_run(&t, c));
+        const cf_run_plan *p = &t.plan;
+        assert_near(p->gflop_forward / 2, row[i].giga, row[i].giga > 1000 ? 0.5 : 0.05);
+        assert_true(p->gflop_train > 2.9 * p->gflop_forward);
+        assert_true(p->gflop_train < 3.1 * p->gflop_forward);
+        assert_true(p->other_gflop_train > p->gflop_train);
+        assert_true(p->memory.total > p->machine_memory || p->fitting.batch == 0);
+        if (p->fitting.batch > 0) {
+            assert_true(p->fitting.total <= p->machine_memory && p->fitting.use_checkpoint);
+            size_t a = (size_t)c->train.accumulation_steps;
+            assert_int_equal(p->fitting.batch * p->fitting.accumulation, 4096 * a);
+        }
+        forget(&t);
+        cf_config_free(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_and_flop_of_a_step),
         cmocka_unit_test(memory_of_a_whole_run),
         cmocka_unit_test(flop_and_parts),
+        cmocka_unit_test(the_same_as_the_run),
+        cmocka_unit_test(what_is_missing),
+        cmocka_unit_test(how_long_it_takes),
+        cmocka_unit_test(published_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
