@@ -236,6 +236,39 @@ static void paths_are_joined_and_cut(void **state)
     }
 }
 
+static void linked_and_copied(void **state)
+{
+    (void)state;
+    char *from = test_path(folder, "original"), *other = test_path(folder, "other"), *text;
+    char *temporary = test_path(folder, "other.tmp");
+    size_t n;
+    static char large[200000];
+    memset(large, 'x', sizeof large);
+    for (int way = 0; way < 2; way++) {
+        assert_ok(cf_file_write(from, large, sizeof large));
+        assert_ok(cf_file_write(other, "old", 3));
+        assert_ok(cf_file_write(temporary, "left over", 9));
+        for (int again = 0; again < 2; again++) { /* also onto itself */
+            assert_ok(way ? cf_file_copy(other, from) : cf_file_link(other, from));
+            assert_false(cf_file_exists(temporary));
+            assert_ok(cf_file_read(&text, &n, other));
+            assert_true(n == sizeof large && memcmp(text, large, n) == 0);
+            cf_free(text);
+        }
+        assert_ok(cf_file_write(from, "new", 3)); /* the other keeps what it had */
+        assert_ok(cf_file_read(&text, &n, other));
+        assert_int_equal(n, sizeof large);
+        cf_free(text);
+        unlink(from);
+        assert_fails(way ? cf_file_copy(other, from) : cf_file_link(other, from), CF_ENOTFOUND,
+                     "original");
+        assert_true(cf_file_exists(other));
+    }
+    cf_free(from);
+    cf_free(other);
+    cf_free(temporary);
+}
+
 static cf_status everything(const char *path)
 {
     char *text = NULL;
@@ -278,6 +311,7 @@ int main(void)
         TEST(gzip_is_read),
         TEST(folders_are_made),
         TEST(paths_are_joined_and_cut),
+        TEST(linked_and_copied),
         TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, setup, teardown) != 0;
