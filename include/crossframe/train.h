@@ -259,7 +259,7 @@ typedef struct {
 /* What a run is going to do, once everything is open. */
 typedef struct {
     const cf_config *config;
-    const cf_xclip_config *model;
+    const cf_xclip_config *model; /* NULL: a dry run whose weights would tell, but are missing */
     /* Paths; weights "" = start values. A dry run: NULL = missing. */
     const char *weights, *vocabulary;
     size_t parameters, trained;                /* numbers in the model; of them trained */

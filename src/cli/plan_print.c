@@ -154,9 +154,14 @@ static void print_test(FILE *to, const char *prefix, const cf_run_plan *p)
 void plan_print(FILE *to, const char *prefix, const cf_run_plan *p)
 {
     const char *warning = cf_blas_warning();
-    print_model(to, prefix, p);
-    print_flop(to, prefix, p);
-    print_memory(to, prefix, p);
+    if (p->model) {
+        print_model(to, prefix, p);
+        print_flop(to, prefix, p);
+        print_memory(to, prefix, p);
+    } else {
+        fprintf(to, "%smodel    %s: its sizes come with the weights\n", prefix,
+                p->config->model.arch);
+    }
     if (!p->only_test) print_train(to, prefix, p);
     print_test(to, prefix, p);
     fprintf(to, "%smachine  %d threads, %.2f GB, %s\n", prefix, cf_threads(), GB(p->machine_memory),

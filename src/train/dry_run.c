@@ -150,6 +150,15 @@ static cf_status guess_tokens(cf_classes *c, size_t context)
     return CF_OK;
 }
 
+/* ARCH custom leaves them to the weights. */
+static bool sizes_are_given(const cf_config *c)
+{
+    return strcmp(c->model.arch, "custom") != 0 ||
+           (c->model.patch_size > 0 && c->model.vision_width > 0 && c->model.vision_layers > 0 &&
+            c->model.embed_dim > 0 && c->model.text_width > 0 && c->model.text_layers > 0);
+}
+
+/* r->model stays NULL where nothing tells its sizes. */
 static cf_status open_model(dry *d)
 {
     cf_run *r = d->run;
@@ -164,6 +173,7 @@ static cf_status open_model(dry *d)
     if (opened != CF_OK)
         CF_GO(add_failed(d, opened, "MODEL.BPE", c->model.bpe,
                          "until then texts are taken as long as their letters let expect"));
+    if (d->no_weights && !sizes_are_given(c)) goto done;
     CF_GO(cf_run_model_config(&m, r, file));
     CF_GO(cf_xclip_plan(&r->model, &m));
     if (r->tokenizer && r->classes.name)
@@ -203,7 +213,7 @@ static cf_status tell(dry *d)
         if (!*r->config->output) CF_TRY(add_unset(d, "OUTPUT", "--output DIR"));
     }
     cf_run_plan plan = cf_run_plan_of(r);
-    CF_TRY(cf_run_plan_costs(&plan, r));
+    if (r->model) CF_TRY(cf_run_plan_costs(&plan, r));
     if (!r->train) plan.train_videos = d->train_videos;
     if (!r->test) plan.test_videos = d->test_videos;
     if (!r->tokenizer) plan.vocabulary = NULL;

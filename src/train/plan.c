@@ -195,7 +195,7 @@ cf_run_plan cf_run_plan_of(const cf_run *r)
         tests += cf_run_test_is_due(r, e);
     return (cf_run_plan){
         .config = r->config,
-        .model = cf_xclip_config_get(r->model),
+        .model = r->model ? cf_xclip_config_get(r->model) : NULL,
         .weights = r->weights,
         .vocabulary = r->vocabulary,
         .train_videos = r->train ? cf_dataset_size(r->train) : 0,

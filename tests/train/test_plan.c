@@ -211,6 +211,12 @@ static void what_is_missing(void **state)
     assert_int_equal(t.plan.micro_batches, 4);
     assert_int_equal(t.plan.steps, 3 * 2);
     forget(&t);
+    assert_ok(cf_config_set(c, "MODEL.ARCH", "custom", "test"));
+    assert_ok(cf_config_set(c, "MODEL.PRETRAINED", "no.safetensors", "test"));
+    assert_ok(dry_run(&t, c));
+    assert_null(t.plan.model); /* who knows */
+    assert_true(has_missing(&t, "MODEL.PRETRAINED no.safetensors"));
+    forget(&t);
     c->train.batch_size = 10;
     assert_fails(dry_run(&t, c), CF_EINVAL, "9 videos do not fill one batch of 10");
     assert_ok(cf_config_set(c, "TEST.NUM_CROP", "2", "test"));
