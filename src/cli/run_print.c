@@ -126,7 +126,7 @@ static void planned_dry(void *user, const cf_run_plan *p)
 
 cf_run_options run_dry_options(void)
 {
-    return (cf_run_options){ .planned = planned_dry, .cache = cli_cache() };
+    return (cf_run_options){ .planned = planned_dry, .cache = cli_cache(), .share = cli_share() };
 }
 
 int run_parsed(cli_args *args, const char *config, run_body *body, const void *call, char **argv)

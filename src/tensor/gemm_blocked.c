@@ -4,7 +4,7 @@
  * For each block of KC products and NC columns, op(B) is packed into panels of NR columns, op(A)
  * into panels of MR rows, by all threads together; then tiles of MC rows by some panels are worked
  * off by whoever is free. The innermost kernel keeps MR x NR sums in registers: 14 x 2 vectors of
- * 16 floats, so a panel of B (KC x NR, 40 KB) stays in the first cache while panels of A stream
+ * 16 floats, so a panel of B (KC x NR, 48 KB) stays in the first cache while panels of A stream
  * from the second. Edges are packed with zeros and stored under masks.
  *
  * Why it is here: OpenBLAS chooses its kernels by CPU name, and one it does not know gets those of
@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { MR = 14, NR = 32, KC = 320, MC = 12 * MR, NC = 96 * NR, MC_ALL = 16 * MC };
+enum { MR = 14, NR = 32, KC = 384, MC = 12 * MR, NC = 96 * NR, MC_ALL = 16 * MC };
 enum { TILE_PANELS = 8 }; /* panels of B of one tile */
 
 #define AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma")))
@@ -48,12 +48,14 @@ AVX512 static void kernel(size_t k, const float *restrict a, const float *restri
 {
     __m512 s[MR][2];
 #pragma GCC unroll 14
-    for (int i = 0; i < MR; i++) s[i][0] = s[i][1] = _mm512_setzero_ps();
+    for (int i = 0; i < MR; i++) {
+        s[i][0] = s[i][1] = _mm512_setzero_ps();
+        const char *c = (const char *)(t->c + (size_t)i * t->ldc);
+        _mm_prefetch(c, _MM_HINT_T0);
+        _mm_prefetch(c + 64, _MM_HINT_T0);
+    }
     for (size_t p = 0; p < k; p++, a += MR, b += NR) {
         __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + 16);
-        _mm_prefetch((const char *)(b + 8 * NR), _MM_HINT_T0);
-        _mm_prefetch((const char *)(b + 8 * NR + 16), _MM_HINT_T0);
-        _mm_prefetch((const char *)(a + 16 * MR), _MM_HINT_T0);
 #pragma GCC unroll 14
         for (int i = 0; i < MR; i++) {
             __m512 ai = _mm512_set1_ps(a[i]);
@@ -206,13 +208,38 @@ static void pack_a(const product *g, const block *k, size_t panel)
     pack_panel(to, MR, from, g->lda, rows, k->depth, !g->ta);
 }
 
-/* Tile: rows of block of MC, TILE_PANELS panels of columns. */
-static void run_tile(const product *g, const block *k, size_t row_tile, size_t column_tile)
+/* How a block is cut into tiles: MC rows by TILE_PANELS panels of columns, or fewer panels, then
+ * fewer rows, where there would be too few tiles for all threads to end together. */
+typedef struct {
+    size_t rows, panels; /* of a tile */
+    size_t row_tiles, column_tiles;
+} tiling;
+
+static tiling tiling_of(const block *k)
 {
-    size_t i_end = smaller(k->rows, (row_tile + 1) * MC);
-    size_t j_end = smaller(k->columns, (column_tile + 1) * TILE_PANELS * NR);
-    for (size_t j = column_tile * TILE_PANELS * NR; j < j_end; j += NR) {
-        for (size_t i = row_tile * MC; i < i_end; i += MR) {
+    size_t threads = (size_t)omp_get_num_threads(), panels = (k->columns + NR - 1) / NR;
+    size_t enough = threads > 1 ? 3 * threads : 1;
+    tiling t = { .rows = MC, .panels = TILE_PANELS };
+    for (;;) {
+        t.row_tiles = (k->rows + t.rows - 1) / t.rows;
+        t.column_tiles = (panels + t.panels - 1) / t.panels;
+        if (t.row_tiles * t.column_tiles >= enough) return t;
+        if (t.panels > 2)
+            t.panels /= 2;
+        else if (t.rows > 4 * MR)
+            t.rows = up(t.rows / 2, MR);
+        else
+            return t;
+    }
+}
+
+static void run_tile(const product *g, const block *k, const tiling *by, size_t tile)
+{
+    size_t row = tile % by->row_tiles * by->rows, column = tile / by->row_tiles * by->panels * NR;
+    size_t i_end = smaller(k->rows, row + by->rows);
+    size_t j_end = smaller(k->columns, column + by->panels * NR);
+    for (size_t j = column; j < j_end; j += NR) {
+        for (size_t i = row; i < i_end; i += MR) {
             const target t = { .c = g->c + (k->i + i) * g->ldc + k->j + j,
                                .ldc = g->ldc,
                                .rows = smaller(MR, k->rows - i),
@@ -244,11 +271,10 @@ static void run_blocks(const product *g)
                 size_t a_panels = up(k.rows, MR) / MR;
 #pragma omp for schedule(static)
                 for (size_t panel = 0; panel < a_panels; panel++) pack_a(g, &k, panel);
-                size_t row_tiles = up(k.rows, MC) / MC;
-                size_t tiles = row_tiles * (up(b_panels, TILE_PANELS) / TILE_PANELS);
+                const tiling by = tiling_of(&k);
 #pragma omp for schedule(dynamic)
-                for (size_t tile = 0; tile < tiles; tile++)
-                    run_tile(g, &k, tile % row_tiles, tile / row_tiles);
+                for (size_t tile = 0; tile < by.row_tiles * by.column_tiles; tile++)
+                    run_tile(g, &k, &by, tile);
             }
         }
     }
