@@ -227,12 +227,8 @@ size_t cf_physical_memory(void);  /* bytes */
 const char *cf_cpu_name(void);    /* as the processor calls itself; "unknown" where it does not */
 size_t cf_resident_peak(void);    /* bytes: most this process ever held in memory */
 const char *cf_blas_config(void); /* OpenBLAS's own description of its build and kernels */
-/* The OPENBLAS_CORETYPE that would run faster kernels than those OpenBLAS chose for this CPU; NULL
- * if it chose well. OpenBLAS reads that variable when it is loaded: set it, then start the program
- * anew. */
-const char *cf_blas_better_core(void);
-/* One line if the BLAS in use fights with OpenMP (pthread build) or runs kernels older than this
- * CPU; NULL if all is well. */
+/* One line if the BLAS in use fights with OpenMP (pthread build) or has one thread; NULL if all is
+ * well. */
 const char *cf_blas_warning(void);
 
 #endif

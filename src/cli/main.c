@@ -1,8 +1,8 @@
 /* crossframe: the program. Finds the command, prepares the process, maps failure to an exit
  * status.
  *
- * Commands are weak symbols: one that is not linked in is not listed. OpenBLAS and OpenMP read
- * their settings before main, so the program may start itself once more with better ones; what the
+ * Commands are weak symbols: one that is not linked in is not listed. OpenMP reads its
+ * settings before main, so the program may start itself once more with a better one; what the
  * environment already says is left as it is. */
 #include "cli.h"
 
@@ -78,21 +78,14 @@ static int unknown_command(const char *name)
     return cli_misused("", "unknown command %s; did you mean %s?", name, nearest);
 }
 
-/* What both libraries read only before main. Where this process cannot start itself again it goes
- * on as it is, only slower.
- *  - OpenBLAS: newer kernels than it would choose (cf_blas_better_core).
- *  - OpenMP: a thread that waits for the others soon sleeps instead of spinning. A free machine
- *    shows no difference; beside one other busy process a step of the demo took more than twice as
- *    long with the default. */
-static void prepare_libraries(char **argv)
+/* OpenMP reads only before main that a thread which waits for the others is to sleep soon instead
+ * of spinning. A free machine shows no difference; beside one other busy process a step of the demo
+ * took more than twice as long with the default. Where this process cannot start itself again it
+ * goes on as it is, only slower. */
+static void prepare_openmp(char **argv)
 {
-    const char *core = getenv("OPENBLAS_CORETYPE") ? NULL : cf_blas_better_core();
-    bool spins = !getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY");
-    if (!core && !spins) return;
-    if (core && setenv("OPENBLAS_CORETYPE", core, 1) != 0) return;
-    if (spins && setenv("GOMP_SPINCOUNT", "1000", 1) != 0) return;
-    execv("/proc/self/exe", argv);
-    if (core) unsetenv("OPENBLAS_CORETYPE");
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
 }
 
 static void print_log(void *user, cf_log_level level, const char *line)
@@ -119,7 +112,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (!commands[i].run || strcmp(commands[i].name, name) != 0) continue;
-        prepare_libraries(argv);
+        prepare_openmp(argv);
         cf_log_set(print_log, NULL);
         int status = commands[i].run(argc - 1, argv + 1);
         if (fflush(stdout) != 0 && status == 0) {

@@ -64,30 +64,9 @@ size_t cf_resident_peak(void)
 
 const char *cf_blas_config(void) { return openblas_get_config(); }
 
-static bool cpu_has_skylakex(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512cd");
-#else
-    return false;
-#endif
-}
-
-/* OpenBLAS 0.3.21 takes a CPU it does not know for a Haswell or Zen even where AVX-512 is there:
- * half the speed. */
-const char *cf_blas_better_core(void)
-{
-    const char *core = openblas_get_corename();
-    bool avx2_only = strcasecmp(core, "Haswell") == 0 || strcasecmp(core, "Zen") == 0;
-    return avx2_only && cpu_has_skylakex() ? "SKYLAKEX" : NULL;
-}
-
 const char *cf_blas_warning(void)
 {
     static _Thread_local char line[256];
-    const char *core = cf_blas_better_core();
     int build = openblas_get_parallel();
     if (build == OPENBLAS_THREAD)
         snprintf(line, sizeof line,
@@ -97,10 +76,6 @@ const char *cf_blas_warning(void)
         snprintf(line, sizeof line,
                  "OpenBLAS is the single-threaded build: "
                  "install its OpenMP build (libopenblas-openmp-dev)");
-    else if (core)
-        snprintf(line, sizeof line,
-                 "OpenBLAS runs its %s kernels on a CPU with AVX-512: set OPENBLAS_CORETYPE=%s",
-                 openblas_get_corename(), core);
     else
         return NULL;
     return line;

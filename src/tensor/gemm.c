@@ -1,5 +1,6 @@
-/* Matrix products through OpenBLAS. One product uses all threads; a batch of small ones gives each
- * thread whole products (OpenBLAS's OpenMP build runs single-threaded inside a parallel region). */
+/* Matrix products: our own kernels where the CPU has AVX-512, else OpenBLAS. One product uses all
+ * threads; a batch of small ones gives each thread whole products (OpenBLAS's OpenMP build, too,
+ * runs single-threaded inside a parallel region). */
 #include "crossframe/tensor.h"
 
 #include <cblas.h>
