@@ -204,7 +204,7 @@ static void print_moment(char out[48], double seconds_ahead)
              &b);
 }
 
-bool plan_rate_step(char out[192], plan_rate *r, const cf_run_progress *s)
+bool plan_rate_step(char out[256], plan_rate *r, const cf_run_progress *s)
 {
     char training[32], tests[32] = "", when[48], test_text[96] = "";
     if (r->seen >= FIRST_STEPS) return false;
@@ -220,7 +220,7 @@ bool plan_rate_step(char out[192], plan_rate *r, const cf_run_progress *s)
                  r->tests + (r->views > 0), r->tests + (r->views > 0) == 1 ? "" : "s");
     }
     print_moment(when, train_s + test_s);
-    snprintf(out, 192, "at this rate %s for training%s; done at about %s", training, test_text,
+    snprintf(out, 256, "at this rate %s for training%s; done at about %s", training, test_text,
              when);
     return true;
 }

@@ -22,6 +22,6 @@ typedef struct {
 } plan_rate;
 void plan_rate_start(plan_rate *r, const cf_run_plan *p);
 /* True once, after the third step: *out is the line. */
-bool plan_rate_step(char out[192], plan_rate *r, const cf_run_progress *s);
+bool plan_rate_step(char out[256], plan_rate *r, const cf_run_progress *s);
 
 #endif

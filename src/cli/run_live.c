@@ -165,7 +165,7 @@ static void print_epoch(run_printer *p, const cf_run_progress *s)
 /* Once: how long all of it will take. */
 static void tell_rate(run_printer *p, const cf_run_progress *s)
 {
-    char line[192];
+    char line[256];
     if (!plan_rate_step(line, &p->rate, s)) return;
     run_printer_end(p);
     fprintf(stderr, "%s\n", line);
