@@ -1,39 +1,11 @@
 #!/bin/bash
 # crossframe config from outside: what it prints loads back, origins, differences, the table of keys and
 # docs/configuration.md; the published spellings of train's options. TAP.
-set -u
-program=$(realpath "${CROSSFRAME:-build/release/crossframe}")
-here=$(pwd)
-dir=$(mktemp -d "${TMPDIR:-/tmp}/crossframe-test-XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
+. "$(dirname "$0")/tap.bash"
 
 tests=18
 echo "1..$tests"
-number=0 failed=0
-# check NAME COMMAND...: one test
-check() {
-    local name=$1
-    shift
-    number=$((number + 1))
-    if "$@" >check.log 2>&1; then
-        echo "ok $number - $name"
-    else
-        echo "not ok $number - $name"
-        sed 's/^/# /' check.log
-        failed=1
-    fi
-}
 config() { "$program" config "$@"; }
-# complains STATUS TEXT COMMAND...: this exit status and one line on stderr that holds the text
-complains() {
-    local expected=$1 text=$2 status=0
-    shift 2
-    "$program" "$@" >out.log 2>err.log || status=$?
-    cat err.log
-    [ "$status" = "$expected" ] && [ "$(grep -c '^crossframe: ' err.log)" = 1 ] &&
-        grep '^crossframe: ' err.log | grep -qF -- "$text"
-}
 has() { tee /dev/stderr <"$1" | grep -qF -- "$2"; }
 
 # As the published files: four spaces, quotes, no newline at the end; one that users write on top of it.

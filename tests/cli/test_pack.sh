@@ -1,11 +1,7 @@
 #!/bin/bash
 # crossframe pack from outside: videos made here by ffmpeg, sources of every kind, what cannot be
 # read, interruptions at any moment, refusals. TAP; skipped aloud where there is no ffmpeg.
-set -u
-program=$(realpath "${CROSSFRAME:-build/release/crossframe}")
-dir=$(mktemp -d "${TMPDIR:-/tmp}/crossframe-test-XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
+. "$(dirname "$0")/tap.bash"
 
 tests=17
 echo "1..$tests"
@@ -14,20 +10,6 @@ if ! command -v ffmpeg >/dev/null; then
     exit 0
 fi
 
-number=0 failed=0
-# check NAME COMMAND...: one test
-check() {
-    local name=$1
-    shift
-    number=$((number + 1))
-    if "$@" >check.log 2>&1; then
-        echo "ok $number - $name"
-    else
-        echo "not ok $number - $name"
-        sed 's/^/# /' check.log
-        failed=1
-    fi
-}
 pack() { "$program" pack "$@"; }
 # fails TEXT ARGUMENTS...: exit status 1 and one line on stderr that holds the text
 fails() {

@@ -1,39 +1,11 @@
 #!/bin/bash
 # crossframe fewshot and zeroshot from outside: a killed protocol goes on to the same table, each result can be
 # had by plain train and test, wrong calls get one clear line. TAP.
-set -u
-program=$(realpath "${CROSSFRAME:-build/release/crossframe}")
-dir=$(mktemp -d "${TMPDIR:-/tmp}/crossframe-test-XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
+. "$(dirname "$0")/tap.bash"
 
 "$program" motion --out data --train-videos 600 --test-trajectories 12 --stills 34 --test-stills 34 >motion.log 2>&1 ||
     { echo "1..1" && echo "ok 1 - protocols # SKIP the pictures of crossframe motion are not there" && exit 0; }
 echo "1..14"
-number=0 failed=0
-# check NAME COMMAND...: one test
-check() {
-    local name=$1
-    shift
-    number=$((number + 1))
-    if "$@" >check.log 2>&1; then
-        echo "ok $number - $name"
-    else
-        echo "not ok $number - $name"
-        sed 's/^/# /' check.log
-        failed=1
-    fi
-}
-# fails STATUS TEXT ARGUMENTS...: that exit status, and one error line, which holds the text
-fails() {
-    local want=$1 text=$2 status=0
-    shift 2
-    "$program" "$@" >out.log 2>err.log || status=$?
-    cat err.log
-    [ "$status" = "$want" ] && grep '^crossframe: ' err.log | grep -qF -- "$text" &&
-        [ "$(grep -c '^crossframe: ' err.log)" = 1 ]
-}
-
 # Three of the 80 classes under numbers of their own; classes 1 and 2 again as a zero-shot set.
 printf 'id,name\n0,a t-shirt moving left\n1,a bag growing\n2,a sneaker moving up\n' >three.csv
 printf 'id,name\n0,a bag growing\n1,a sandal moving up\n' >set1.csv
@@ -78,11 +50,11 @@ alone() {
     grep -qF "top-1 $(printf %.2f "$want") %" test.log
 }
 check "a run repeated by train and test gives its number" alone
-check "another configuration is refused by key" fails 1 "TRAIN.LR 0.001, not 0.002" \
+check "another configuration is refused by key" complains 1 "TRAIN.LR 0.001, not 0.002" \
     fewshot -c c.yaml --shots 1 --output whole --opts TRAIN.LR 2.e-3
-check "too few videos" fails 1 "500 are wanted" fewshot -c c.yaml --shots 500 --output none
-check "no list of shots" fails 2 "--shots takes" fewshot -c c.yaml --shots 2,x --output none
-check "no configuration" fails 2 "-c CONFIG is missing" fewshot --shots 2
+check "too few videos" complains 1 "500 are wanted" fewshot -c c.yaml --shots 500 --output none
+check "no list of shots" complains 2 "--shots takes" fewshot -c c.yaml --shots 2,x --output none
+check "no configuration" complains 2 "-c CONFIG is missing" fewshot --shots 2
 
 zeroshot() { "$program" zeroshot -c c.yaml --resume whole/k02_seed1/last.safetensors "$@" 2>err.log; }
 sets() {
@@ -95,7 +67,7 @@ check "sets with classes of their own, and how many were trained on" sets
 resumed() { zeroshot --output zero all=data/three.txt,three.csv set1.txt >zero2.md && cmp zero.md zero2.md &&
     [ "$(grep -c ': done' err.log)" = 2 ]; }
 check "sets that are done are not tested again" resumed
-check "no weights" fails 1 "there are no weights to test" zeroshot -c c.yaml --output none --opts MODEL.PRETRAINED "''" -- set1.txt
-check "a set that is not there" fails 1 "nothing.txt" zeroshot -c c.yaml --resume whole/k02_seed1/last.safetensors \
+check "no weights" complains 1 "there are no weights to test" zeroshot -c c.yaml --output none --opts MODEL.PRETRAINED "''" -- set1.txt
+check "a set that is not there" complains 1 "nothing.txt" zeroshot -c c.yaml --resume whole/k02_seed1/last.safetensors \
     --output none nothing.txt
 exit $failed

@@ -1,26 +1,8 @@
 #!/bin/bash
 # crossframe report from outside: where the page goes, tables, pictures, refusals. TAP.
-set -u
-program=$(realpath "${CROSSFRAME:-build/release/crossframe}")
-dir=$(mktemp -d "${TMPDIR:-/tmp}/crossframe-test-XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
+. "$(dirname "$0")/tap.bash"
 
 echo "1..12"
-number=0 failed=0
-# check NAME COMMAND...: one test
-check() {
-    local name=$1
-    shift
-    number=$((number + 1))
-    if "$@" >check.log 2>&1; then
-        echo "ok $number - $name"
-    else
-        echo "not ok $number - $name"
-        sed 's/^/# /' check.log
-        failed=1
-    fi
-}
 report() { "$program" report "$@"; }
 # fails STATUS TEXT ARGUMENTS...: that exit status, and a first line on stderr that holds the text
 fails() {
