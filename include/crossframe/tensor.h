@@ -39,6 +39,24 @@ const char *cf_shape_print(cf_shape_text *buffer, const cf_shape *s);
  * the matrices as stored. All threads. */
 void cf_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha, const cf_real *a,
              size_t lda, const cf_real *b, size_t ldb, cf_real beta, cf_real *c, size_t ldc);
+/* What a product can do on the way, where our own kernels run: no pass over memory of its own. Zero
+ * is none of it. */
+typedef struct {
+    bool gelu_a, gelu_b; /* QuickGELU of A's, of B's elements as they are read */
+    const cf_real *bias; /* [n], added to each row */
+    const cf_real *add;  /* [add_rows, n]: row r mod add_rows is added to row r */
+    size_t add_rows;
+    const cf_real
+        *slope; /* [m, n]: in the end C is multiplied by QuickGELU's derivative at these */
+} cf_gemm_extra;
+/* Whether cf_gemm_fused does anything here: this CPU and precision have our own kernels. CF_ENOMEM:
+ * no memory for packing, kept from then on. */
+cf_status cf_gemm_fuses(bool *here);
+/* C [m, n] = op(A) op(B) + beta C and `extra`; only after cf_gemm_fuses said so. c and what is
+ * added have rows without gaps; slope needs beta 0. */
+void cf_gemm_fused(bool ta, bool tb, size_t m, size_t n, size_t k, const cf_real *a, size_t lda,
+                   const cf_real *b, size_t ldb, cf_real beta, cf_real *c,
+                   const cf_gemm_extra *extra);
 /* `batch` products of one size, matrices `stride_*` elements apart; one thread each when small. */
 void cf_gemm_batch(size_t batch, bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha,
                    const cf_real *a, size_t lda, size_t stride_a, const cf_real *b, size_t ldb,

@@ -16,8 +16,11 @@
 
 #include <immintrin.h>
 #include <omp.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+
+#include "tensor/kernel.h"
 
 enum { MR = 14, NR = 32, KC = 384, MC = 12 * MR, NC = 96 * NR, MC_ALL = 16 * MC };
 enum { TILE_PANELS = 8 }; /* panels of B of one tile */
@@ -163,6 +166,7 @@ typedef struct {
 
 static buffer buffers[BUFFERS];
 
+/* NULL: all are in use, or there is no memory for another. */
 static buffer *take_buffer(void)
 {
     for (size_t i = 0; i < BUFFERS; i++) {
@@ -184,6 +188,7 @@ typedef struct {
     float alpha, beta;
     const float *a, *b;
     float *c;
+    cf_gemm_extra extra;
     float *packed_a, *packed_b;
 } product;
 
@@ -191,13 +196,62 @@ typedef struct {
     size_t i, j, p; /* where the block begins in m, n, k */
     size_t rows, columns, depth;
     float beta;
+    bool first, last; /* of the parts of k */
 } block;
+
+/* ---- on the way ------------------------------------------------------------------------------ */
+
+AVX512 static void gelu_range(float *x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) x[i] = x[i] / (1 + cf_fast_exp(-1.702f * x[i]));
+}
+
+AVX512 static void add_row(float *restrict c, const float *restrict bias, const float *restrict add,
+                           size_t n)
+{
+    if (bias && add) {
+#pragma omp simd
+        for (size_t j = 0; j < n; j++) c[j] += bias[j] + add[j];
+        return;
+    }
+    const float *one = bias ? bias : add;
+#pragma omp simd
+    for (size_t j = 0; j < n; j++) c[j] += one[j];
+}
+
+AVX512 static void slope_row(float *restrict c, const float *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t j = 0; j < n; j++) {
+        float s = 1 / (1 + cf_fast_exp(-1.702f * x[j]));
+        c[j] *= s + 1.702f * x[j] * s * (1 - s);
+    }
+}
+
+/* A tile of C that has just been stored and is still near. */
+static void finish_tile(const product *g, const block *k, size_t i, size_t j, size_t rows,
+                        size_t columns)
+{
+    const cf_gemm_extra *e = &g->extra;
+    bool adds = k->first && (e->bias || e->add), slopes = k->last && e->slope;
+    for (size_t r = i; (adds || slopes) && r < i + rows; r++) {
+        float *c = g->c + r * g->ldc + j;
+        const float *add = e->add ? e->add + r % e->add_rows * g->n + j : NULL;
+        if (adds) add_row(c, e->bias ? e->bias + j : NULL, add, columns);
+        if (slopes) slope_row(c, e->slope + r * g->n + j, columns);
+    }
+}
+
+/* ---- one product ----------------------------------------------------------------------------- */
 
 static void pack_b(const product *g, const block *k, size_t panel)
 {
     size_t j = k->j + panel * NR, columns = smaller(NR, k->j + k->columns - j);
     const float *from = g->tb ? g->b + j * g->ldb + k->p : g->b + k->p * g->ldb + j;
-    pack_panel(g->packed_b + panel * NR * k->depth, NR, from, g->ldb, columns, k->depth, g->tb);
+    float *to = g->packed_b + panel * NR * k->depth;
+    pack_panel(to, NR, from, g->ldb, columns, k->depth, g->tb);
+    if (g->extra.gelu_b) gelu_range(to, NR * k->depth);
 }
 
 static void pack_a(const product *g, const block *k, size_t panel)
@@ -206,6 +260,7 @@ static void pack_a(const product *g, const block *k, size_t panel)
     const float *from = g->ta ? g->a + k->p * g->lda + i : g->a + i * g->lda + k->p;
     float *to = g->packed_a + panel * a_stride(k->depth);
     pack_panel(to, MR, from, g->lda, rows, k->depth, !g->ta);
+    if (g->extra.gelu_a) gelu_range(to, MR * k->depth);
 }
 
 /* How a block is cut into tiles: MC rows by TILE_PANELS panels of columns, or fewer panels, then
@@ -248,6 +303,7 @@ static void run_tile(const product *g, const block *k, const tiling *by, size_t 
                                .beta = k->beta };
             kernel(k->depth, g->packed_a + i / MR * a_stride(k->depth), g->packed_b + j * k->depth,
                    &t);
+            finish_tile(g, k, k->i + i, k->j + j, t.rows, t.columns);
         }
     }
 }
@@ -262,7 +318,9 @@ static void run_blocks(const product *g)
                         .p = p,
                         .columns = smaller(NC, g->n - j),
                         .depth = smaller(depth, g->k - p),
-                        .beta = p == 0 ? g->beta : 1 };
+                        .beta = p == 0 ? g->beta : 1,
+                        .first = p == 0,
+                        .last = p + depth >= g->k };
             size_t b_panels = up(k.columns, NR) / NR;
 #pragma omp for schedule(static) nowait
             for (size_t panel = 0; panel < b_panels; panel++) pack_b(g, &k, panel);
@@ -280,6 +338,16 @@ static void run_blocks(const product *g)
     }
 }
 
+static void run_product(product *g, buffer *memory)
+{
+    g->packed_b = memory->memory;
+    g->packed_a = memory->memory + B_FLOATS;
+    bool alone = omp_in_parallel() || g->m * g->n * g->k < (size_t)1 << 18;
+#pragma omp parallel if (!alone)
+    run_blocks(g);
+    atomic_flag_clear_explicit(&memory->used, memory_order_release);
+}
+
 bool cf_gemm_blocked_here(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -293,26 +361,57 @@ bool cf_gemm_blocked(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alp
     if (!cf_gemm_blocked_here() || k == 0) return false;
     buffer *memory = take_buffer();
     if (!memory) return false;
-    const product g = { .ta = ta,
-                        .tb = tb,
-                        .m = m,
-                        .n = n,
-                        .k = k,
-                        .lda = lda,
-                        .ldb = ldb,
-                        .ldc = ldc,
-                        .alpha = alpha,
-                        .beta = beta,
-                        .a = a,
-                        .b = b,
-                        .c = c,
-                        .packed_b = memory->memory,
-                        .packed_a = memory->memory + B_FLOATS };
-    bool alone = omp_in_parallel() || m * n * k < (size_t)1 << 18;
-#pragma omp parallel if (!alone)
-    run_blocks(&g);
-    atomic_flag_clear_explicit(&memory->used, memory_order_release);
+    product g = { .ta = ta,
+                  .tb = tb,
+                  .m = m,
+                  .n = n,
+                  .k = k,
+                  .lda = lda,
+                  .ldb = ldb,
+                  .ldc = ldc,
+                  .alpha = alpha,
+                  .beta = beta,
+                  .a = a,
+                  .b = b,
+                  .c = c };
+    run_product(&g, memory);
     return true;
+}
+
+cf_status cf_gemm_fuses(bool *here)
+{
+    static atomic_bool reserved;
+    *here = cf_gemm_blocked_here();
+    if (!*here || atomic_load(&reserved)) return CF_OK;
+    buffer *memory = take_buffer();
+    if (!memory) return CF_FAIL(CF_ENOMEM, "there is no memory for packing matrices");
+    atomic_flag_clear_explicit(&memory->used, memory_order_release);
+    atomic_store(&reserved, true);
+    return CF_OK;
+}
+
+void cf_gemm_fused(bool ta, bool tb, size_t m, size_t n, size_t k, const cf_real *a, size_t lda,
+                   const cf_real *b, size_t ldb, cf_real beta, cf_real *c,
+                   const cf_gemm_extra *extra)
+{
+    product g = { .ta = ta,
+                  .tb = tb,
+                  .m = m,
+                  .n = n,
+                  .k = k,
+                  .lda = lda,
+                  .ldb = ldb,
+                  .ldc = n,
+                  .alpha = 1,
+                  .beta = beta,
+                  .a = a,
+                  .b = b,
+                  .c = c,
+                  .extra = *extra };
+    buffer *memory = take_buffer();
+    CF_ASSERT(k > 0 && (!extra->slope || beta == 0));
+    for (; !memory; memory = take_buffer()) sched_yield(); /* others hold what was reserved */
+    run_product(&g, memory);
 }
 
 #else
@@ -326,6 +425,21 @@ bool cf_gemm_blocked(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alp
     (void)ta, (void)tb, (void)m, (void)n, (void)k, (void)alpha, (void)a, (void)lda, (void)b;
     (void)ldb, (void)beta, (void)c, (void)ldc;
     return false;
+}
+
+cf_status cf_gemm_fuses(bool *here)
+{
+    *here = false;
+    return CF_OK;
+}
+
+void cf_gemm_fused(bool ta, bool tb, size_t m, size_t n, size_t k, const cf_real *a, size_t lda,
+                   const cf_real *b, size_t ldb, cf_real beta, cf_real *c,
+                   const cf_gemm_extra *extra)
+{
+    (void)ta, (void)tb, (void)m, (void)n, (void)k, (void)a, (void)lda, (void)b, (void)ldb;
+    (void)beta, (void)c, (void)extra;
+    CF_ASSERT(!"there are no kernels of our own here");
 }
 
 #endif

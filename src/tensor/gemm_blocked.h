@@ -13,5 +13,6 @@ bool cf_gemm_blocked(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alp
                      cf_real *c, size_t ldc);
 /* Whether this CPU and precision have a kernel. */
 bool cf_gemm_blocked_here(void);
+/* cf_gemm_fuses is in gemm_blocked.c too, and cf_gemm_fused. */
 
 #endif

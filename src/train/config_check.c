@@ -107,10 +107,6 @@ static void log_suspicious(const cf_config *c)
         cf_log(CF_LOG_WARNING,
                "configuration: TRAIN.BATCH_SIZE 1 mixes every video with itself: no mixup (%s)",
                where(c, "TRAIN.BATCH_SIZE"));
-    bool published = strcmp(c->model.arch, "custom") != 0 && !c->test.only_test;
-    if (published && !is_given(c, "TEST.NUM_CLIP") && !is_given(c, "TEST.NUM_CROP"))
-        cf_log(CF_LOG_INFO, "configuration: TEST.NUM_CLIP and NUM_CROP are not given: the last "
-                            "test takes one view, the published program's takes 4 x 3");
     if (c->train.warmup_epochs >= c->train.epochs)
         cf_log(CF_LOG_WARNING,
                "configuration: TRAIN.WARMUP_EPOCHS %g of TRAIN.EPOCHS %d: the learning rate only "

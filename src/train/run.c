@@ -157,6 +157,16 @@ static int64_t told_by(const cf_weights *f, const char *key)
     return end != text && *end == 0 && value >= 0 && value <= INT32_MAX ? value : -1;
 }
 
+/* A published configuration says nothing of the test at the end, which its program makes anyway. */
+static void log_last_test(const cf_run *r)
+{
+    const cf_config *c = r->config;
+    bool given = cf_config_given(c, "TEST.NUM_CLIP") || cf_config_given(c, "TEST.NUM_CROP");
+    if (given || !r->test || r->options.only_test || strcmp(c->model.arch, "custom") == 0) return;
+    cf_log(CF_LOG_INFO, "TEST.NUM_CLIP and NUM_CROP are not given: the last test takes one view, "
+                        "the published program's takes 4 x 3");
+}
+
 static cf_status open_all(cf_run *r)
 {
     cf_status status = CF_OK;
@@ -165,6 +175,7 @@ static cf_status open_all(cf_run *r)
     CF_TRY(cf_config_check(r->config));
     CF_TRY(cf_run_open_output(r));
     CF_TRY(open_data(r));
+    log_last_test(r);
     CF_TRY(cf_run_choose_weights(r));
     if (*r->weights) CF_TRY(cf_model_open_weights(&file, r->config, r->weights));
     CF_GO(open_model(r, file));

@@ -132,6 +132,58 @@ static void threads_do_not_show(void **state)
     cf_free(b);
 }
 
+static double gelu(double x) { return x / (1 + exp(-1.702 * x)); }
+static double gelu_slope(double x)
+{
+    double s = 1 / (1 + exp(-1.702 * x));
+    return s + 1.702 * x * s * (1 - s);
+}
+
+/* What is done on the way equals doing it before and after. */
+static void check_fused(size_t m, size_t n, size_t k, bool ta, bool tb, int what)
+{
+    enum { GELU_A = 1, GELU_B = 2, BIAS = 4, ADD = 8, SLOPE = 16 };
+    size_t lda = ta ? m : k, ldb = tb ? k : n, add_rows = what & ADD ? (m % 3 ? m : m / 3) : 0;
+    cf_real *a = values(m * k, 0, 1), *b = values(n * k, 0, 1), *bias = values(n, 0, 1);
+    cf_real *add = values(m * n, 0, 1), *x = values(m * n, 0, 1), *got = values(m * n, 0, 1);
+    cf_real beta = what & SLOPE ? 0 : 1, *c = copy_of(got, m * n);
+    const cf_gemm_extra extra = { .gelu_a = (what & GELU_A) != 0,
+                                  .gelu_b = (what & GELU_B) != 0,
+                                  .bias = what & BIAS ? bias : NULL,
+                                  .add = what & ADD ? add : NULL,
+                                  .add_rows = add_rows,
+                                  .slope = what & SLOPE ? x : NULL };
+    cf_gemm_fused(ta, tb, m, n, k, a, lda, b, ldb, beta, got, &extra);
+    if (what & GELU_A)
+        for (size_t i = 0; i < m * k; i++) a[i] = (cf_real)gelu((double)a[i]);
+    if (what & GELU_B)
+        for (size_t i = 0; i < n * k; i++) b[i] = (cf_real)gelu((double)b[i]);
+    product p = product_of(m, n, k, ta, tb, 0);
+    p.beta = beta;
+    naive(c, a, b, &p);
+    for (size_t i = 0; i < m * n; i++) {
+        if (what & BIAS) c[i] += bias[i % n];
+        if (what & ADD) c[i] += add[i / n % add_rows * n + i % n];
+        if (what & SLOPE) c[i] = (cf_real)((double)c[i] * gelu_slope((double)x[i]));
+    }
+    assert_all_near(got, c, m * n, 4e-7 * (double)(k + 4));
+    cf_free(a), cf_free(b), cf_free(bias), cf_free(add), cf_free(x), cf_free(got), cf_free(c);
+}
+
+static void on_the_way(void **state)
+{
+    (void)state;
+    bool here;
+    assert_ok(cf_gemm_fuses(&here));
+    if (!here) return; /* nothing may call it then */
+    for (int what = 0; what < 32; what++)
+        for (int flags = 0; flags < 4; flags++) {
+            bool ta = (flags & 1) != 0, tb = (flags & 2) != 0;
+            check_fused(33, 50, 29, ta, tb, what);
+            if (flags == what % 4) check_fused(180, 70, 800, ta, tb, what);
+        }
+}
+
 static void nothing_to_multiply(void **state)
 {
     (void)state;
@@ -172,4 +224,5 @@ static void batches(void **state)
 }
 
 TESTS(TEST(odd_sizes), TEST(strides_alpha_beta), TEST(large_enough_for_all_threads),
-      TEST(beyond_one_block), TEST(threads_do_not_show), TEST(nothing_to_multiply), TEST(batches))
+      TEST(beyond_one_block), TEST(threads_do_not_show), TEST(on_the_way),
+      TEST(nothing_to_multiply), TEST(batches))

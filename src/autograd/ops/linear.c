@@ -6,7 +6,8 @@
  *   never kept s          1, or row_scale[r / rows_per_scale] (drop path, Huang et al. 2016,
  *   arXiv:1603.09382) keeps      nothing
  *   errors     CF_ESHAPE: sizes that do not fit; CF_EINVAL: rows_per_scale 0
- * With gelu_in or row_scale the rows pass in panels that stay in cache. */
+ * Where the matrix product can do it on the way, bias, residual and activation are its own work;
+ * otherwise, and with row_scale, the rows pass in panels that stay in cache. */
 #include "crossframe/ops.h"
 
 #include "ops_internal.h"
@@ -107,10 +108,33 @@ static void scale_branch(cf_real *y, const cf_real *residual, const sizes *s,
     }
 }
 
+static bool fuses(const sizes *s)
+{
+    bool here;
+    return s->rows > 0 && s->in > 0 && cf_gemm_fuses(&here) == CF_OK && here;
+}
+
+static void forward_fused(const cf_node *n, const sizes *s)
+{
+    const cf_linear_options *o = n->param;
+    const cf_tensor *bias = n->in[BIAS], *residual = n->in[RESIDUAL];
+    const cf_gemm_extra extra = { .gelu_a = o->gelu_in,
+                                  .bias = bias ? bias->data : NULL,
+                                  .add = residual && !o->row_scale ? residual->data : NULL,
+                                  .add_rows = s->residual_rows };
+    cf_gemm_fused(false, !o->in_out, s->rows, s->out, s->in, n->in[X]->data, s->in,
+                  n->in[WEIGHT]->data, o->in_out ? s->out : s->in, 0, n->out->data, &extra);
+    if (o->row_scale) scale_branch(n->out->data, residual ? residual->data : NULL, s, o);
+}
+
 static void forward(const cf_node *n)
 {
     const cf_linear_options *o = n->param;
     sizes s = sizes_of(n);
+    if (fuses(&s)) {
+        forward_fused(n, &s);
+        return;
+    }
     const cf_real *bias = n->in[BIAS] ? n->in[BIAS]->data : NULL;
     const cf_real *residual = n->in[RESIDUAL] ? n->in[RESIDUAL]->data : NULL;
     const cf_real *added = o->row_scale ? NULL : residual;
@@ -153,6 +177,25 @@ static void residual_gradient(const cf_node *n, const sizes *s)
         cf_vec_add(dr, n->out->grad + at, block);
 }
 
+/* act(x) is computed as the product for dw reads x, its slope as the product for dx is stored; dx
+ * holds nothing yet. */
+static void backward_fused(const cf_node *n, const sizes *s, cf_real *dx, cf_real *dw, cf_real *db,
+                           cf_real *columns)
+{
+    const cf_linear_options *o = n->param;
+    const cf_real *x = n->in[X]->data, *dy = n->out->grad, *w = n->in[WEIGHT]->data;
+    const cf_gemm_extra slope = { .slope = x };
+    const cf_gemm_extra act = { .gelu_a = o->in_out, .gelu_b = !o->in_out };
+    if (db) cf_col_sum(db, dy, s->rows, s->out, s->out, columns);
+    if (dw && o->in_out)
+        cf_gemm_fused(true, false, s->in, s->out, s->rows, x, s->in, dy, s->out, 1, dw, &act);
+    else if (dw)
+        cf_gemm_fused(true, false, s->out, s->in, s->rows, dy, s->out, x, s->in, 1, dw, &act);
+    if (dx)
+        cf_gemm_fused(false, o->in_out, s->rows, s->in, s->out, dy, s->out, w,
+                      o->in_out ? s->out : s->in, 0, dx, &slope);
+}
+
 static void backward(const cf_node *n)
 {
     const cf_linear_options *o = n->param;
@@ -162,6 +205,11 @@ static void backward(const cf_node *n)
     cf_real *db = n->in[BIAS] ? cf_grad(n, BIAS) : NULL;
     cf_real *act = n->scratch, *scaled = act + (o->gelu_in ? s.panel * s.in : 0);
     cf_real *columns = scaled + (o->row_scale ? s.panel * s.out : 0);
+    if (o->gelu_in && !o->row_scale && (fresh || !dx) && fuses(&s)) {
+        backward_fused(n, &s, dx, dw, db, columns);
+        residual_gradient(n, &s);
+        return;
+    }
     for (size_t at = 0; at < s.rows; at += s.panel) {
         size_t rows = s.rows - at < s.panel ? s.rows - at : s.panel;
         const cf_real *x = n->in[X]->data + at * s.in, *dy = n->out->grad + at * s.out;
