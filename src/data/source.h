@@ -52,6 +52,20 @@ cf_pack_video source_packs_video(const source_packs *s, int64_t video);
 /* All videos of the split in all packs; fresh *videos. CF_ENOTFOUND: no pack has it. */
 cf_status source_packs_split(int64_t **videos, size_t *n, const source_packs *s, const char *name);
 
+/* ---- source_media.c: readers of what is one cf_media a video --------------------------------- */
+
+typedef struct {
+    const void *data; /* the source's */
+    cf_media *media;  /* the open video, or NULL */
+} media_reader;
+cf_status media_reader_new(void **out, const void *data);
+void media_reader_free(void *reader);
+/* Closes the video that is open; before the next. */
+void media_reader_close(media_reader *r);
+cf_status media_reader_count(int64_t *n_frames, const media_reader *r);
+cf_status media_reader_read(void *reader, const int64_t *frame, size_t n, cf_media_fn *fn,
+                            void *user);
+
 /* ---- source_folder.c ------------------------------------------------------------------------- */
 
 cf_status source_folder_open(source *out, const char *path);

@@ -16,11 +16,6 @@ typedef struct {
     char *path;
 } folder;
 
-typedef struct {
-    const folder *source;
-    cf_media *media; /* the open video, or NULL */
-} reader;
-
 static cf_status find(int64_t *video, const void *data, const char *const *name, size_t n)
 {
     enum { ASKING = 8 };
@@ -43,42 +38,21 @@ static void close_folder(void *data)
     cf_free(s);
 }
 
-static cf_status reader_new(void **out, const void *data)
-{
-    reader *r;
-    CF_TRY(cf_alloc_zero(&r, 1, sizeof *r));
-    r->source = data;
-    *out = r;
-    return CF_OK;
-}
-
-static void reader_free(void *r)
-{
-    if (r) cf_media_close(((reader *)r)->media);
-    cf_free(r);
-}
-
 static cf_status open_video(int64_t *n_frames, void *r, int64_t video, const char *name)
 {
-    reader *p = r;
+    media_reader *p = r;
     char *path;
     (void)video;
-    cf_media_close(p->media);
-    p->media = NULL;
-    CF_TRY(cf_path_join(&path, p->source->path, name));
+    media_reader_close(p);
+    CF_TRY(cf_path_join(&path, ((const folder *)p->data)->path, name));
     cf_status status = cf_media_open(&p->media, path);
     cf_free(path);
     CF_TRY(status);
-    return *n_frames > 0 ? CF_OK : cf_media_count(n_frames, p->media);
+    return media_reader_count(n_frames, p);
 }
 
-static cf_status read_frames(void *r, const int64_t *frame, size_t n, cf_media_fn *fn, void *user)
-{
-    return cf_media_read(((reader *)r)->media, frame, n, fn, user);
-}
-
-static const source_kind kind = { find,        close_folder, reader_new,
-                                  reader_free, open_video,   read_frames };
+static const source_kind kind = { find,       close_folder,     media_reader_new, media_reader_free,
+                                  open_video, media_reader_read };
 
 cf_status source_folder_open(source *out, const char *path)
 {

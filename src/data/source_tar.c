@@ -5,11 +5,6 @@
  * handle and no copy, and which ones have been looked at is the system's page cache's business. */
 #include "source.h"
 
-typedef struct {
-    const cf_tar *tar;
-    cf_media *media; /* the open video, or NULL */
-} reader;
-
 static cf_status find(int64_t *video, const void *data, const char *const *name, size_t n)
 {
     const uint8_t *bytes;
@@ -24,46 +19,24 @@ static cf_status find(int64_t *video, const void *data, const char *const *name,
 
 static void close_tar(void *data) { cf_tar_close(data); }
 
-static cf_status reader_new(void **out, const void *data)
-{
-    reader *r;
-    CF_TRY(cf_alloc_zero(&r, 1, sizeof *r));
-    r->tar = data;
-    *out = r;
-    return CF_OK;
-}
-
-static void reader_free(void *r)
-{
-    if (r) cf_media_close(((reader *)r)->media);
-    cf_free(r);
-}
-
 static cf_status open_video(int64_t *n_frames, void *r, int64_t video, const char *name)
 {
-    reader *p = r;
+    media_reader *p = r;
     const uint8_t *bytes;
     size_t n;
     char *path;
     (void)video;
-    cf_media_close(p->media);
-    p->media = NULL;
-    CF_TRY(cf_tar_find(&bytes, &n, p->tar, name));
-    CF_TRY(cf_format(&path, "%s:%s", cf_tar_path(p->tar), name));
+    media_reader_close(p);
+    CF_TRY(cf_tar_find(&bytes, &n, p->data, name));
+    CF_TRY(cf_format(&path, "%s:%s", cf_tar_path(p->data), name));
     cf_status status = cf_media_open_memory(&p->media, bytes, n, path);
     cf_free(path);
     CF_TRY(status);
-    return *n_frames > 0 ? CF_OK : cf_media_count(n_frames, p->media);
+    return media_reader_count(n_frames, p);
 }
 
-static cf_status read_frames(void *r, const int64_t *frame, size_t n, cf_media_fn *fn, void *user)
-{
-    return cf_media_read(((reader *)r)->media, frame, n, fn, user);
-}
-
-static const source_kind kind = {
-    find, close_tar, reader_new, reader_free, open_video, read_frames
-};
+static const source_kind kind = { find,       close_tar,        media_reader_new, media_reader_free,
+                                  open_video, media_reader_read };
 
 cf_status source_tar_open(source *out, const char *path)
 {

@@ -55,11 +55,15 @@ check "--png draws one picture or a folder of them" png
 
 # Without a font librsvg would draw charts without text.
 no_fonts() {
-    [ -e sheet.png ] || return 0
     mkdir -p nothing && printf '<?xml version="1.0"?><fontconfig><dir>%s/nothing</dir><cachedir>%s/cache</cachedir></fontconfig>' "$dir" "$dir" >fonts.conf
     FONTCONFIG_FILE=$dir/fonts.conf fails 1 "no font here" one --png none.png && [ ! -e none.png ]
 }
-check "no pictures without a font" no_fonts
+if [ -e sheet.png ]; then
+    check "no pictures without a font" no_fonts
+else
+    number=$((number + 1))
+    echo "ok $number - no pictures without a font # SKIP built without librsvg"
+fi
 
 check "a folder without a log" fails 1 "nolog is no run: it has no log.jsonl" one nolog --out x.html
 check "no such folder" fails 1 "nowhere is no run" nowhere

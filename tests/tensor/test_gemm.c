@@ -175,7 +175,7 @@ static void on_the_way(void **state)
     (void)state;
     bool here;
     assert_ok(cf_gemm_fuses(&here));
-    if (!here) return; /* nothing may call it then */
+    if (!here) skip(); /* nothing may call it then */
     for (int what = 0; what < 32; what++)
         for (int flags = 0; flags < 4; flags++) {
             bool ta = (flags & 1) != 0, tb = (flags & 2) != 0;
