@@ -116,7 +116,7 @@ static int parse(call *c, bool *stop, int argc, char **argv)
           "of the test, each in both directions (1000)", 1, many },
         { "stills", 0, CLI_SIZE, &c->stills, "N", "stills to train on (32000)", 1, many },
         { "test-stills", 0, CLI_SIZE, &c->test_stills, "N", "stills to test on (2000)", 1, many },
-        { "frames", 0, CLI_SIZE, &c->frames, "T", "frames of a video (4)", 2, 64 },
+        { "frames", 0, CLI_SIZE, &c->frames, "T", "frames of a video (4)", 2, 1024 },
         { "size", 0, CLI_SIZE, &c->size, "S", "edge of a frame in pixels (40)", 16, 256 },
         { "seed", 0, CLI_SIZE, &c->seed, "S", "seed of everything random (0)", 0, 9e15 },
         { "family-weights", 0, CLI_TEXT, &c->weights, "K,P,L,M",

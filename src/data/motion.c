@@ -51,8 +51,8 @@ static cf_status check_options(cf_motion_options *o)
         return CF_FAIL(CF_EINVAL, "motion: no output folder given");
     if (o->size < 16 || o->size > 256)
         return CF_FAIL(CF_EINVAL, "motion: size %zu is not within 16 to 256", o->size);
-    if (o->frames < 2 || o->frames > 64)
-        return CF_FAIL(CF_EINVAL, "motion: %zu frames are not within 2 to 64", o->frames);
+    if (o->frames < 2 || o->frames > 1024)
+        return CF_FAIL(CF_EINVAL, "motion: %zu frames are not within 2 to 1024", o->frames);
     if (o->train_videos < 1 || o->test_trajectories < 1 || o->stills < 1 || o->test_stills < 1)
         return CF_FAIL(CF_EINVAL, "motion: every set needs at least one video");
     double size = (double)o->size, sum = 0;

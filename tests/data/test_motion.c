@@ -364,6 +364,8 @@ static void refuses_what_makes_no_sense(void **state)
     o = small(out);
     o.frames = 1;
     assert_fails(cf_motion_make(&o), CF_EINVAL, "1 frames");
+    o.frames = 1025;
+    assert_fails(cf_motion_make(&o), CF_EINVAL, "1025 frames");
     o = small(out);
     o.size = 8;
     assert_fails(cf_motion_make(&o), CF_EINVAL, "size 8");
