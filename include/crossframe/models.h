@@ -17,6 +17,13 @@ typedef enum {
     CF_ENCODER_MEAN, /* plain CLIP blocks on each frame */
 } cf_video_encoder;
 
+/* Whether logit_scale is trained. */
+typedef enum {
+    CF_LOGIT_SCALE_AS_TEXT, /* with the text side */
+    CF_LOGIT_SCALE_FROZEN,
+    CF_LOGIT_SCALE_TRAINED,
+} cf_logit_scale_rule;
+
 typedef struct {
     size_t image, patch; /* pixels a side */
     size_t vision_width, vision_layers, embed;
@@ -29,8 +36,11 @@ typedef struct {
     double logit_scale;   /* start of exp(logit_scale); 0: 1 / 0.07, CLIP's */
     double drop_path;     /* largest rate, of the last block */
     bool recompute;       /* activation checkpointing by block */
-    bool train_text;      /* otherwise the text side and logit_scale are frozen */
-    bool inference;       /* nothing is trained: no gradients are kept */
+    /* What is trained: the new modules always. */
+    bool train_text; /* otherwise the text side is frozen */
+    bool fix_visual; /* CLIP's vision trunk is frozen: visual.* without messages */
+    cf_logit_scale_rule train_logit_scale;
+    bool inference; /* nothing is trained: no gradients are kept */
 } cf_xclip_config;
 
 /* Sizes of "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" with the paper's defaults (T 8, MIT
@@ -59,9 +69,8 @@ cf_status cf_xclip_plan(cf_xclip **out, const cf_xclip_config *config);
 void cf_xclip_free(cf_xclip *m);
 const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m);
 cf_params *cf_xclip_params(const cf_xclip *m);
-/* Whether the paper trains a tensor of this name when the text side is frozen: its name contains
- * "visual.", "mit" or "prompts". */
-bool cf_xclip_is_video_side(const char *name);
+/* Whether a model of this configuration trains its tensor of this name. */
+bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name);
 /* Whether a tensor of this name belongs to X-CLIP only (new modules: 10 x learning rate): its name
  * contains "message_", "mit" or "prompts". */
 bool cf_xclip_is_new_module(const char *name);

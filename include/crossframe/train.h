@@ -32,6 +32,7 @@ typedef enum {
     CF_PROMPT_VECTORS
 } cf_config_prompt;
 typedef enum { CF_HEAD_TEXT, CF_HEAD_FC } cf_config_head;
+typedef enum { CF_FIX_AUTO, CF_FIX_TRUE, CF_FIX_FALSE } cf_config_fix;
 typedef enum { CF_FINAL_LAST, CF_FINAL_BEST } cf_config_final;
 typedef enum { CF_ACTIVATION_AUTO, CF_ACTIVATION_QUICK_GELU } cf_config_activation;
 
@@ -49,6 +50,7 @@ typedef struct cf_config {
         char *arch, *pretrained, *resume, *bpe;
         double drop_path_rate, prompt_alpha, logit_scale;
         bool fix_text, fix_visual;
+        cf_config_fix fix_logit_scale;
         cf_config_video video;
         cf_config_prompt prompt;
         cf_config_head head;

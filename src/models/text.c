@@ -76,7 +76,8 @@ cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, s
     x = cf_add(t, x, cf_rows(t, m->positional_embedding, 0, length));
     for (size_t i = 0; i < c->text_layers; i++) {
         const cf_block *block = &m->text_blocks[i];
-        x = cf_model_segment(m, t, text_block, &block, sizeof block, x);
+        x = cf_model_segment(m, t, text_block, &block, sizeof block, x,
+                             block->c_fc.weight->needs_grad);
     }
     x = cf_embedding(t, cf_reshape(t, x, cf_shape_of(K * length, w)), last, K);
     const cf_linear_options bare = { .in_out = true };

@@ -131,7 +131,8 @@ cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, c
                                     .d = d,
                                     .messages = c->video == CF_ENCODER_CCT,
                                     .drop = draw_drop(m, t, run, i, b) };
-        x = cf_model_segment(m, t, vision_block, &ctx, sizeof ctx, x);
+        bool trained = ctx.messages || ctx.block->clip.c_fc.weight->needs_grad;
+        x = cf_model_segment(m, t, vision_block, &ctx, sizeof ctx, x, trained);
         if (watch && x) watch(user, "visual.block", i, x);
     }
     o.tokens = x;

@@ -3,21 +3,22 @@
 
 #include <string.h>
 
-bool cf_xclip_is_video_side(const char *name)
-{
-    return strstr(name, "visual.") || strstr(name, "mit") || strstr(name, "prompts");
-}
-
 bool cf_xclip_is_new_module(const char *name)
 {
     return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts");
 }
 
-static bool trains(const char *name, const void *user)
+bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name)
 {
-    const cf_xclip_config *c = user;
-    return !c->inference && (c->train_text || cf_xclip_is_video_side(name));
+    if (c->inference) return false;
+    if (cf_xclip_is_new_module(name)) return true;
+    if (strstr(name, "visual.")) return !c->fix_visual;
+    if (strcmp(name, "logit_scale") == 0 && c->train_logit_scale != CF_LOGIT_SCALE_AS_TEXT)
+        return c->train_logit_scale == CF_LOGIT_SCALE_TRAINED;
+    return c->train_text;
 }
+
+static bool trains(const char *name, const void *user) { return cf_xclip_is_trained(user, name); }
 
 cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)
 {
@@ -72,10 +73,11 @@ const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m) { return &m->confi
 cf_params *cf_xclip_params(const cf_xclip *m) { return m->params; }
 
 cf_tensor *cf_model_segment(const cf_xclip *m, cf_tape *t, cf_segment_fn *fn, const void *ctx,
-                            size_t ctx_size, cf_tensor *x)
+                            size_t ctx_size, cf_tensor *x, bool trained)
 {
     if (!x) return NULL;
-    if (m->config.recompute || !cf_tape_recording(t))
+    bool differs = trained || x->needs_grad; /* else backward never comes here */
+    if (m->config.recompute || !differs || !cf_tape_recording(t))
         return cf_segment(t, fn, ctx, ctx_size, &x, 1);
     return fn(t, ctx, &x);
 }

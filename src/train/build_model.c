@@ -161,14 +161,16 @@ static cf_status sizes_from_arch(cf_xclip_config *out, const cf_config *c, size_
     return CF_OK;
 }
 
+static cf_logit_scale_rule logit_scale_rule(cf_config_fix fix)
+{
+    if (fix == CF_FIX_AUTO) return CF_LOGIT_SCALE_AS_TEXT;
+    return fix == CF_FIX_TRUE ? CF_LOGIT_SCALE_FROZEN : CF_LOGIT_SCALE_TRAINED;
+}
+
 cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *weights,
                           size_t vocabulary)
 {
     cf_xclip_config m;
-    if (c->model.fix_visual)
-        return CF_FAIL(CF_EUNSUPPORTED,
-                       "configuration: MODEL.FIX_VISUAL True is not implemented yet (%s)",
-                       cf_config_origin(c, "MODEL.FIX_VISUAL"));
     if (weights) {
         const char *path = cf_weights_path(weights);
         CF_TRY(cf_xclip_config_from_file(&m, weights));
@@ -193,6 +195,8 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     m.drop_path = c->model.drop_path_rate;
     m.recompute = c->train.use_checkpoint;
     m.train_text = !c->model.fix_text;
+    m.fix_visual = c->model.fix_visual;
+    m.train_logit_scale = logit_scale_rule(c->model.fix_logit_scale);
     CF_TRY(cf_xclip_config_check(&m));
     *out = m;
     return CF_OK;
@@ -265,12 +269,24 @@ cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_we
     return CF_OK;
 }
 
+cf_status cf_run_check_trained(const cf_run *r)
+{
+    const cf_config *c = r->config;
+    if (r->options.only_test || cf_params_numbers(cf_xclip_params(r->model), true) > 0)
+        return CF_OK;
+    return CF_FAIL(CF_EINVAL,
+                   "configuration: nothing is trained: there are no new modules, MODEL.FIX_VISUAL "
+                   "is True (%s) and MODEL.FIX_TEXT is True (%s)",
+                   cf_config_origin(c, "MODEL.FIX_VISUAL"), cf_config_origin(c, "MODEL.FIX_TEXT"));
+}
+
 cf_status cf_run_build_model(cf_run *r, const cf_weights *file)
 {
     cf_xclip_config m;
     cf_load_counts counts;
     CF_TRY(cf_run_model_config(&m, r, file));
     CF_TRY(cf_xclip_new(&r->model, &m));
+    CF_TRY(cf_run_check_trained(r));
     cf_params_init(cf_xclip_params(r->model), (uint64_t)r->config->seed);
     if (!file) return CF_OK;
     CF_TRY(cf_xclip_load(&counts, r->model, file, !r->resuming));

@@ -69,6 +69,8 @@ static const cf_config_key keys[] = {
     TEXT("MODEL.RESUME", model.resume, "None", NULL, "checkpoint to go on from, or to test"),
     BOOL("MODEL.FIX_TEXT", model.fix_text, "True", "freezes the text tower"),
     BOOL("MODEL.FIX_VISUAL", model.fix_visual, "False", "freezes CLIP's vision trunk"),
+    CHOICE("MODEL.FIX_LOGIT_SCALE", model.fix_logit_scale, cf_config_fix, "auto", "auto|True|False",
+           "freezes the factor before the cosines; auto: as FIX_TEXT"),
     CHOICE("MODEL.VIDEO", model.video, cf_config_video, "cct", "cct|mean|one|joint",
            "how frames see each other: messages between frames, or not at all"),
     INT("MODEL.MIT_LAYERS", model.mit_layers, "1", 0, 64, "layers",
@@ -171,7 +173,7 @@ _Static_assert(sizeof(cf_sampling) == sizeof(int) && sizeof(cf_view_sampling) ==
                    sizeof(cf_short_videos) == sizeof(int) &&
                    sizeof(cf_config_video) == sizeof(int) &&
                    sizeof(cf_config_prompt) == sizeof(int) &&
-                   sizeof(cf_config_head) == sizeof(int) &&
+                   sizeof(cf_config_head) == sizeof(int) && sizeof(cf_config_fix) == sizeof(int) &&
                    sizeof(cf_config_activation) == sizeof(int) &&
                    sizeof(cf_frame_positions) == sizeof(int) &&
                    sizeof(cf_picture_positions) == sizeof(int),

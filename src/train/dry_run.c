@@ -176,6 +176,7 @@ static cf_status open_model(dry *d)
     if (d->no_weights && !sizes_are_given(c)) goto done;
     CF_GO(cf_run_model_config(&m, r, file));
     CF_GO(cf_xclip_plan(&r->model, &m));
+    CF_GO(cf_run_check_trained(r));
     if (r->tokenizer && r->classes.name)
         CF_GO(cf_run_tokenize_classes(r));
     else

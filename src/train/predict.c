@@ -68,7 +68,6 @@ static cf_status set_config(cf_config *c, const cf_predictor_options *o)
 {
     char *frames;
     CF_TRY(cf_config_set_opts(c, o->opts, o->n_opts));
-    c->model.fix_visual = false; /* nothing is trained */
     if (o->frames == 0) return CF_OK;
     CF_TRY(cf_format(&frames, "%zu", o->frames));
     cf_status status = cf_config_set(c, "DATA.NUM_FRAMES", frames, "--frames");

@@ -100,6 +100,8 @@ bool cf_config_given(const cf_config *c, const char *key);
 cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_weights *file);
 /* r->model with its start values or r->weights; file NULL: there are none. */
 cf_status cf_run_build_model(cf_run *r, const cf_weights *file);
+/* CF_EINVAL: r->model is to be trained, but all of it is frozen. */
+cf_status cf_run_check_trained(const cf_run *r);
 
 /* ---- vocabulary.c ---------------------------------------------------------------------------- */
 

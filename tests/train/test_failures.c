@@ -39,12 +39,26 @@ static void settings_that_do_not_fit(void **state)
     assert_refused(folder, "DATA.LABEL_LIST", "nowhere.csv", "nowhere.csv");
     assert_refused(folder, "MODEL.BPE", "nowhere.txt", "nowhere.txt");
     assert_refused(folder, "MODEL.PRETRAINED", "nowhere.safetensors", "nowhere.safetensors");
-    assert_refused(folder, "MODEL.FIX_VISUAL", "True", "MODEL.FIX_VISUAL");
     assert_refused(folder, "DATA.INPUT_SIZE", "25", "DATA.INPUT_SIZE 25");
     assert_refused(folder, "MODEL.CONTEXT_LENGTH", "3", "a red thing moving left");
     assert_refused(folder, "TRAIN.BATCH_SIZE", "28", "do not fill one batch");
     assert_refused(folder, "TRAIN.ACCUMULATION_STEPS", "14", "an epoch has 13 micro-batches");
     assert_refused(folder, "OUTPUT", "''", "OUTPUT is not set");
+    test_folder_remove(folder);
+}
+
+static void nothing_to_train(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false);
+    const char *const more[] = { "MODEL.FIX_VISUAL=True", "MODEL.VIDEO=mean", "MODEL.MIT_LAYERS=0",
+                                 "MODEL.PROMPT=none", NULL };
+    assert_fails(micro_train(micro_config(folder, "run", more), 1), CF_EINVAL,
+                 "nothing is trained: there are no new modules, MODEL.FIX_VISUAL is True (--opts)");
+    const char *const scale[] = { "MODEL.FIX_VISUAL=True",       "MODEL.VIDEO=mean",
+                                  "MODEL.MIT_LAYERS=0",          "MODEL.PROMPT=none",
+                                  "MODEL.FIX_LOGIT_SCALE=False", NULL };
+    assert_fails(micro_train(micro_config(folder, "run", scale), 1), CF_EINTERRUPTED, "stopped");
     test_folder_remove(folder);
 }
 
@@ -253,6 +267,7 @@ static void the_program_says_one_line(void **state)
     test_folder_remove(folder);
 }
 
-TESTS(TEST(settings_that_do_not_fit), TEST(no_vocabulary), TEST(class_lists),
-      TEST(not_finite_stops_before_the_update), TEST(full_disk_keeps_the_checkpoint),
-      TEST(interrupt_saves_and_exits_130), TEST(the_program_says_one_line))
+TESTS(TEST(settings_that_do_not_fit), TEST(nothing_to_train), TEST(no_vocabulary),
+      TEST(class_lists), TEST(not_finite_stops_before_the_update),
+      TEST(full_disk_keeps_the_checkpoint), TEST(interrupt_saves_and_exits_130),
+      TEST(the_program_says_one_line))

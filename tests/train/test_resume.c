@@ -63,6 +63,26 @@ static void trained_text_and_families_resume(void **state)
     test_folder_remove(folder);
 }
 
+/* What is frozen comes from the checkpoint: it has the moments of nothing else. */
+static void frozen_parts_resume(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false);
+    const char *const more[] = { "MODEL.FIX_VISUAL=True", "MODEL.FIX_LOGIT_SCALE=False", NULL };
+    const int64_t stop = 4;
+    micro_train_whole(folder, "whole", more);
+    train_in_parts(folder, "parts", more, &stop, 1);
+    assert_same_runs(folder, "whole", "parts");
+    assert_fails(micro_train(micro_config(folder, "other", more), stop), CF_EINTERRUPTED, "step 4");
+    char *last = test_path(folder, "other/last.safetensors");
+    cf_config *c = micro_config(folder, "other", NULL);
+    assert_ok(cf_config_set_plain(c, "MODEL.RESUME", last, "--resume"));
+    assert_ok(micro_train(c, 0));
+    assert_same_runs(folder, "whole", "other");
+    cf_free(last);
+    test_folder_remove(folder);
+}
+
 /* ---- stopped in a test ----------------------------------------------------------------------- */
 
 typedef struct {
@@ -182,7 +202,7 @@ static void another_epoch_length_is_refused(void **state)
     test_folder_remove(folder);
 }
 
-TESTS(TEST(every_step_resumes), TEST(trained_text_and_families_resume),
+TESTS(TEST(every_step_resumes), TEST(trained_text_and_families_resume), TEST(frozen_parts_resume),
       TEST(a_stopped_test_is_made_again), TEST(the_checkpoint_decides_the_schedule),
       TEST(auto_resume_finds_last), TEST(weights_alone_start_at_epoch_0),
       TEST(another_epoch_length_is_refused))
