@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Zero-shot on unseen (kind, motion) pairs, three draws; after `make demo`.
-#   experiments/zeroshot-motion/run.sh [PROGRAM]
+#   experiments/zeroshot/run.sh [PROGRAM]
 # Draw d leaves out the 20 pairs with (kind + motion) mod 4 = d - 1: each kind lacks two motions, each
 # motion two or three kinds, and none is unknown. Started again it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 program=${1:-build/release/crossframe}
-config=experiments/zeroshot-motion/config.yaml
+config=experiments/zeroshot/config.yaml
 data=build/demo/data
-out=build/experiments/zeroshot-motion
+out=build/experiments/zeroshot
 lists=$out/lists
 mkdir -p "$lists"
 
@@ -46,4 +46,4 @@ for among in unseen all; do
     for model in xclip-60-pairs xclip-80-pairs clip-mean-80-pairs clip-stills; do
         sed "1d; s/^/$model,$among,/" "$out/$model-among-$among/runs.csv"
     done
-done | sed '1i model,among,draw,top1,top5,videos,missing,views,classes,classes_seen' >experiments/zeroshot-motion/table.csv
+done | sed '1i model,among,draw,top1,top5,videos,missing,views,classes,classes_seen' >experiments/zeroshot/table.csv
