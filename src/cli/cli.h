@@ -85,5 +85,6 @@ int cmd_browse(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_fewshot(int argc, char **argv);
 int cmd_zeroshot(int argc, char **argv);
+int cmd_sweep(int argc, char **argv);
 
 #endif

@@ -27,6 +27,7 @@
 #pragma weak cmd_report
 #pragma weak cmd_fewshot
 #pragma weak cmd_zeroshot
+#pragma weak cmd_sweep
 
 typedef struct {
     const char *name;
@@ -40,6 +41,7 @@ static const command commands[] = {
     { "config", cmd_config, "prints what a configuration comes to, or all its keys" },
     { "fewshot", cmd_fewshot, "the few-shot protocol: K videos a class, several seeds, a table" },
     { "zeroshot", cmd_zeroshot, "the zero-shot protocol: one checkpoint, several test sets" },
+    { "sweep", cmd_sweep, "a table of settings x seeds: trainings, tests, mean and std, a plot" },
     { "predict", cmd_predict, "scores videos against any labels" },
     { "pack", cmd_pack, "makes a packed dataset of videos" },
     { "splits", cmd_splits, "makes lists of videos from the datasets' own split files" },

@@ -7,14 +7,14 @@
  * values nested deeper than SECTION.KEY are refused, so aliases that form a circle cannot be
  * followed. */
 #include "config_internal.h"
+#include "yaml_tree.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
-enum { MOST_BYTES = 1 << 18, DEEPEST_BASE = 16 };
+enum { DEEPEST_BASE = 16 };
 
 /* One file being merged; `parent` is the one whose BASE names it. */
 typedef struct source {
@@ -211,50 +211,13 @@ static cf_status merge_root(const source *s)
     return CF_OK;
 }
 
-/* The parser stopped at a tab. */
-static bool is_tab(const yaml_parser_t *parser)
-{
-    return parser->error == YAML_SCANNER_ERROR && parser->buffer.pointer < parser->buffer.last &&
-           *parser->buffer.pointer == '\t';
-}
-
-static cf_status yaml_failed(const yaml_parser_t *parser, const char *name)
-{
-    if (parser->error == YAML_MEMORY_ERROR) return CF_FAIL(CF_ENOMEM, "%s: out of memory", name);
-    size_t line =
-        parser->error == YAML_READER_ERROR ? parser->mark.line : parser->problem_mark.line;
-    return CF_FAIL(CF_EINVAL, "configuration: not YAML: %s%s (%s:%zu)",
-                   parser->problem ? parser->problem : "unreadable",
-                   is_tab(parser) ? ": a tab; indent with spaces" : "", name, line + 1);
-}
-
 static cf_status merge_source(source *s, const char *text, size_t n)
 {
-    if (n > MOST_BYTES)
-        return CF_FAIL(CF_EINVAL,
-                       "configuration: %zu bytes are more than the %d a file may have (%s)", n,
-                       (int)MOST_BYTES, s->name);
-    yaml_parser_t parser;
-    yaml_document_t document, next;
-    if (!yaml_parser_initialize(&parser)) return CF_FAIL(CF_ENOMEM, "%s: out of memory", s->name);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
-    cf_status status = CF_OK;
-    if (!yaml_parser_load(&parser, &document)) {
-        status = yaml_failed(&parser, s->name);
-        yaml_parser_delete(&parser);
-        return status;
-    }
+    yaml_document_t document;
+    CF_TRY(yaml_tree_read(&document, text, n, "configuration", s->name));
     s->document = &document;
-    if (!yaml_document_get_root_node(&document)) goto done;
-    if (!yaml_parser_load(&parser, &next)) CF_GO(yaml_failed(&parser, s->name));
-    const yaml_node_t *second = yaml_document_get_root_node(&next);
-    if (second) status = failed_at(CF_EINVAL, s, second, "a second document in one file");
-    yaml_document_delete(&next);
-    CF_GO(status);
-    CF_GO(merge_root(s));
-done:
+    cf_status status = merge_root(s);
     yaml_document_delete(&document);
-    yaml_parser_delete(&parser);
     return status;
 }
 

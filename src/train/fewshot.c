@@ -3,9 +3,9 @@
  * The published protocol is one run for each K, on fixed lists; here seed 1 is that single run, and
  * the others tell how much a draw decides. All runs of seed 1 come first. */
 #include "train/protocol.h"
+#include "train/shots.h"
 
 #include "crossframe/json.h"
-#include "crossframe/splits.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,69 +18,19 @@ typedef struct {
     const cf_protocol_options *options;
     const size_t *shots;
     size_t n_shots, seeds;
-    cf_split all; /* the training set */
-    char *root;   /* DATA.ROOT of the lists drawn from it */
-    char **list;  /* [p->n] texts of the drawn lists */
-    char **of;    /* [p->n] what each result is of */
+    shots_source source;
+    char **list; /* [p->n] texts of the drawn lists */
+    char **of;   /* [p->n] what each result is of */
 } few;
 
 /* ---- draws ----------------------------------------------------------------------------------- */
 
-/* Lists of a pack's videos are looked up in the pack; lists of a list's where the list's were. */
-static cf_status choose_root(few *f, const cf_dataset *d)
-{
-    const cf_config *c = f->config;
-    if (cf_dataset_is_list(d)) return cf_strdup(&f->root, c->data.root);
-    cf_dataset *test;
-    CF_TRY(cf_strdup(&f->root, c->data.train_file));
-    char *split = cf_file_exists(f->root) ? NULL : strrchr(f->root, '#');
-    if (split) *split = 0;
-    CF_TRY_CTX(cf_dataset_open(&test, c->data.val_file, c->data.root), "DATA.VAL_FILE");
-    bool list = cf_dataset_is_list(test);
-    cf_dataset_free(test);
-    if (list && strcmp(f->root, c->data.root) != 0)
-        return CF_FAIL(
-            CF_EINVAL,
-            "DATA.TRAIN_FILE %s is packs and DATA.VAL_FILE %s a list of videos in "
-            "DATA.ROOT %s: draws need one DATA.ROOT for both; name two packs or two lists",
-            c->data.train_file, c->data.val_file, c->data.root);
-    return CF_OK;
-}
-
-static cf_status read_training_set(few *f)
-{
-    const cf_config *c = f->config;
-    cf_dataset *d = NULL;
-    bool skip = c->data.on_error == CF_ON_ERROR_SKIP;
-    if (!*c->data.train_file || !*c->data.val_file)
-        return CF_FAIL(CF_EINVAL, "configuration: DATA.%s is not set",
-                       *c->data.train_file ? "VAL_FILE" : "TRAIN_FILE");
-    cf_status status = skip ? cf_dataset_open_partial(&d, c->data.train_file, c->data.root)
-                            : cf_dataset_open(&d, c->data.train_file, c->data.root);
-    CF_TRY_CTX(status, "DATA.TRAIN_FILE");
-    CF_GO(cf_split_dataset(&f->all, d));
-    CF_GO(choose_root(f, d));
-done:
-    cf_dataset_free(d);
-    return status;
-}
-
 static cf_status draw(few *f, size_t i)
 {
     cf_protocol_run *r = &f->p->run[i];
-    cf_split s = { 0 };
-    cf_status status = cf_split_shots(&s, &f->all, r->shots, r->seed);
-    if (status != CF_OK) {
-        cf_fail_context(status, "%s: %zu shots", f->config->data.train_file, r->shots);
-        goto done;
-    }
-    r->train_videos = s.n;
-    CF_GO(cf_split_text(&f->list[i], &s));
-    CF_GO(cf_format(&f->of[i], "%zu shots, seed %zu, %zu videos, list %016" PRIx64, r->shots,
-                    r->seed, s.n, cf_hash64(f->list[i], strlen(f->list[i]))));
-done:
-    cf_split_fini(&s);
-    return status;
+    CF_TRY(shots_draw(&f->list[i], &r->train_videos, &f->source, r->shots, r->seed));
+    return cf_format(&f->of[i], "%zu shots, seed %zu, %zu videos, list %016" PRIx64, r->shots,
+                     r->seed, r->train_videos, cf_hash64(f->list[i], strlen(f->list[i])));
 }
 
 static cf_status plan(few *f)
@@ -143,7 +93,7 @@ static cf_status make_config(cf_config **out, const few *f, size_t i)
     snprintf(seed, sizeof seed, "%zu", r->seed);
     CF_GO(cf_config_set_plain(c, "OUTPUT", folder, "fewshot"));
     CF_GO(cf_config_set_plain(c, "DATA.TRAIN_FILE", list, "fewshot"));
-    CF_GO(cf_config_set_plain(c, "DATA.ROOT", f->root, "fewshot"));
+    CF_GO(cf_config_set_plain(c, "DATA.ROOT", f->source.root, "fewshot"));
     CF_GO(cf_config_set_plain(c, "SEED", seed, "fewshot"));
     CF_ASSERT(cf_config_find(&freq, "TEST.FREQ") != NULL);
     if (!c->origin[freq]) CF_GO(cf_config_set_plain(c, "TEST.FREQ", "0", "fewshot"));
@@ -333,7 +283,7 @@ cf_status cf_fewshot(cf_protocol *out, const cf_config *c, const size_t *shots, 
     cf_status status = CF_OK;
     *out = (cf_protocol){ 0 };
     CF_GO(cf_config_check(c));
-    CF_GO(read_training_set(&f));
+    CF_GO(shots_open(&f.source, c));
     CF_GO(protocol_claim(c, true));
     CF_GO(plan(&f));
     CF_GO(protocol_claim(c, o->dry_run));
@@ -343,7 +293,6 @@ done:
     for (size_t i = 0; f.of && i < n_shots * seeds; i++) cf_free(f.of[i]);
     cf_free(f.list);
     cf_free(f.of);
-    cf_free(f.root);
-    cf_split_fini(&f.all);
+    shots_close(&f.source);
     return status;
 }

@@ -89,16 +89,17 @@ void cf_protocol_fini(cf_protocol *p)
 
 static bool changes_nothing(const char *key)
 {
-    static const char *const keys[] = { "OUTPUT",    "PRINT_FREQ",   "SAVE_FREQ",
-                                        "SAVE_KEEP", "SAVE_MINUTES", "DATA.WORKERS",
-                                        "SEED",      "TEST.FREQ",    "TRAIN.AUTO_RESUME" };
+    static const char *const keys[] = { "OUTPUT",     "PRINT_FREQ",   "SAVE_FREQ",
+                                        "SAVE_KEEP",  "SAVE_MINUTES", "DATA.WORKERS",
+                                        "SEED",       "TEST.FREQ",    "TRAIN.AUTO_RESUME",
+                                        "TENSORBOARD" };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
 }
 
 static cf_status compare_key(const cf_config *now, const cf_config *before, size_t i,
-                             const char *path)
+                             const char *path, const char *remedy)
 {
     const char *key = cf_config_key_at(i)->name;
     char *a = NULL, *b = NULL;
@@ -107,23 +108,21 @@ static cf_status compare_key(const cf_config *now, const cf_config *before, size
     CF_GO(cf_config_get(&a, now, i));
     CF_GO(cf_config_get(&b, before, i));
     if (strcmp(a, b) != 0)
-        CF_GO(
-            CF_FAIL(CF_EINVAL,
-                    "%s is of another configuration: it says %s %s, not %s; give another --output",
-                    path, key, b, a));
+        CF_GO(CF_FAIL(CF_EINVAL, "%s is of another configuration: it says %s %s, not %s; %s", path,
+                      key, b, a, remedy));
 done:
     cf_free(a);
     cf_free(b);
     return status;
 }
 
-static cf_status compare(const cf_config *c, const char *path)
+cf_status protocol_same_config(const cf_config *c, const char *path, const char *remedy)
 {
     cf_config *before;
     CF_TRY(cf_config_load(&before, path, NULL, 0));
     cf_status status = CF_OK;
     for (size_t i = 0; i < cf_config_n_keys() && status == CF_OK; i++)
-        status = compare_key(c, before, i, path);
+        status = compare_key(c, before, i, path, remedy);
     cf_config_free(before);
     return status;
 }
@@ -137,7 +136,7 @@ cf_status protocol_claim(const cf_config *c, bool dry_run)
                                   "(--output DIR)");
     CF_GO(protocol_path(&path, c, "", "config.yaml"));
     if (cf_file_exists(path)) {
-        CF_GO(compare(c, path));
+        CF_GO(protocol_same_config(c, path, "give another --output"));
     } else if (!dry_run) {
         CF_GO(cf_make_folders(c->output));
         CF_GO(cf_config_given_text(&text, c));
