@@ -119,23 +119,33 @@ class Blocks(nn.Module):
 
 
 class Vision(nn.Module):
-    def __init__(self, layers, d, e, patches, patch):
+    """Frames with messages between them, frames apart, or all frames' patches together (frames > 0)."""
+
+    def __init__(self, layers, d, e, patches, patch, messages=True, frames=0):
         super().__init__()
+        self.messages = messages
+        self.temporal_embedding = nn.Parameter(torch.zeros(frames, d)) if frames else None
         self.class_embedding = nn.Parameter(torch.zeros(d))
         self.positional_embedding = nn.Parameter(torch.zeros(patches + 1, d))
         self.proj = nn.Parameter(torch.zeros(d, e))
         self.conv1 = nn.Conv2d(3, d, patch, patch, bias=False)
         self.ln_pre, self.ln_post = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.transformer = Blocks(layers, d, messages=True)
+        self.transformer = Blocks(layers, d, messages)
 
     def forward(self, video):
-        """[b, T, 3, H, W] -> features of the frames [b, T, e], patch tokens [b, T, N, d]"""
+        """[b, T, 3, H, W] -> features of the frames [b, T, e] (joint: of the video [b, 1, e]), patches [b, T, N, d]"""
         b, T, _, H, W = video.shape
         d, _, p, _ = self.conv1.weight.shape
         x = video.reshape(b * T, 3, H // p, p, W // p, p).permute(0, 2, 4, 1, 3, 5).reshape(b * T, -1, 3 * p * p)
         x = F.linear(x, self.conv1.weight.reshape(d, -1))
-        x = torch.cat([self.class_embedding.expand(b * T, 1, d), x], 1) + self.positional_embedding
-        x = self.transformer(self.ln_pre(x), frames=T)
+        x = x + self.positional_embedding[1:]
+        first = self.class_embedding + self.positional_embedding[0]
+        if self.temporal_embedding is not None:
+            x = (x.reshape(b, T, -1, d) + self.temporal_embedding[:, None]).reshape(b, -1, d)
+        x = self.ln_pre(torch.cat([first.expand(len(x), 1, d), x], 1))
+        x = self.transformer(x, frames=T if self.messages else None)
+        if self.temporal_embedding is not None:
+            return self.ln_post(x[:, :1]) @ self.proj, x[:, 1:].reshape(b, T, -1, d)
         return (self.ln_post(x[:, 0]) @ self.proj).reshape(b, T, -1), x[:, 1:].reshape(b, T, -1, d)
 
 
@@ -190,7 +200,7 @@ class Prompts(nn.Module):
 
 
 class XClip(nn.Module):
-    """Sizes and weights from `tensors`, {name: array}."""
+    """Sizes, parts and weights from `tensors`, {name: array}: a variant is told by what is there."""
 
     def __init__(self, tensors):
         super().__init__()
@@ -200,21 +210,33 @@ class XClip(nn.Module):
             return len({name[len(prefix):].split(".")[0] for name in shape if name.startswith(prefix)})
 
         d, _, p, _ = shape["visual.conv1.weight"]
-        w, e = shape["text_projection"]
+        e = shape["visual.proj"][1]
         rows = shape["visual.positional_embedding"][0]
+        mit, prompts = count("mit.resblocks."), count("prompts_generator.decoder.")
+        self.head = nn.Linear(e, len(tensors["head.bias"])) if "head.weight" in shape else None
+        self.prompts_generator = Prompts(prompts, e) if prompts else None
+        if prompts:
+            self.prompts_visual_proj = nn.Parameter(torch.zeros(d, e))
+            self.prompts_visual_ln = nn.LayerNorm(d)
+        self.mit = Integration(mit, e, shape["mit.positional_embedding"][1]) if mit else None
+        self.visual = Vision(
+            count("visual.transformer.resblocks."), d, e, rows - 1, p,
+            "visual.transformer.resblocks.0.message_fc.weight" in shape,
+            shape.get("visual.temporal_embedding", [0])[0])
+        if self.head is None:
+            self.add_text(shape, count("transformer.resblocks."))
+        self.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()})
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(any(part in name for part in ("visual.", "mit", "prompts", "head.")))
+
+    def add_text(self, shape, layers):
+        w, e = shape["text_projection"]
         self.positional_embedding = nn.Parameter(torch.zeros(shape["positional_embedding"]))
         self.text_projection = nn.Parameter(torch.zeros(w, e))
         self.logit_scale = nn.Parameter(torch.zeros(()))
-        self.prompts_visual_proj = nn.Parameter(torch.zeros(d, e))
-        self.prompts_generator = Prompts(count("prompts_generator.decoder."), e)
-        self.mit = Integration(count("mit.resblocks."), e, shape["mit.positional_embedding"][1])
-        self.visual = Vision(count("visual.transformer.resblocks."), d, e, rows - 1, p)
-        self.transformer = Blocks(count("transformer.resblocks."), w)
+        self.transformer = Blocks(layers, w)
         self.token_embedding = nn.Embedding(*shape["token_embedding.weight"])
-        self.ln_final, self.prompts_visual_ln = nn.LayerNorm(w), nn.LayerNorm(d)
-        self.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()})
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(any(part in name for part in ("visual.", "mit", "prompts")))
+        self.ln_final = nn.LayerNorm(w)
 
     @torch.no_grad()
     def text(self, tokens):
@@ -225,20 +247,24 @@ class XClip(nn.Module):
         return self.ln_final(x[torch.arange(len(x)), tokens.argmax(1)]) @ self.text_projection
 
     def forward(self, video, text):
-        """[b, T, 3, H, W], [K, e] -> logits [b, K]"""
+        """[b, T, 3, H, W], [K, e] (not looked at with a head) -> logits [b, K]"""
         h, patches = self.visual(video)
-        y = self.prompts_visual_ln(patches).mean(1) @ self.prompts_visual_proj
-        c = F.normalize(self.prompts_generator(text, y), dim=-1, eps=0)
-        v = F.normalize(self.mit(h), dim=-1, eps=0)
-        return self.logit_scale.exp() * (c @ v[:, :, None])[:, :, 0]
+        v = self.mit(h) if self.mit else h.mean(1)
+        if self.head:
+            return self.head(v)
+        if self.prompts_generator:
+            y = self.prompts_visual_ln(patches).mean(1) @ self.prompts_visual_proj
+            text = self.prompts_generator(text, y)
+        c, v = F.normalize(text, dim=-1, eps=0), F.normalize(v, dim=-1, eps=0)
+        return self.logit_scale.exp() * (c @ v[:, :, None])[..., 0]
 
 
 def make_optimizer(model, lr, weight_decay):
     groups = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            new = any(part in name for part in ("mit", "prompts", "message_"))
-            decays = p.ndim > 1 and not name.endswith(".bias") and "positional_embedding" not in name
+            new = any(part in name for part in ("mit", "prompts", "message_", "temporal_embedding", "head."))
+            decays = p.ndim > 1 and not name.endswith(".bias") and not name.endswith(("positional_embedding", "temporal_embedding"))
             groups.setdefault((new, decays), []).append(p)
     return torch.optim.AdamW(
         [{"params": ps, "lr": lr * (10 if new else 1), "base": lr * (10 if new else 1),

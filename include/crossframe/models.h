@@ -15,6 +15,10 @@
 typedef enum {
     CF_ENCODER_CCT,  /* cross-frame communication: message tokens in every vision block */
     CF_ENCODER_MEAN, /* plain CLIP blocks on each frame */
+    /* Plain CLIP blocks on all patches of all frames and one class token, 1 + T N tokens a video.
+     * Each frame has a learnt place in time, visual.temporal_embedding [T, d], 0 at the start. The
+     * class token's feature is the video's: no MIT. */
+    CF_ENCODER_JOINT,
 } cf_video_encoder;
 
 /* Whether logit_scale is trained. */
@@ -28,7 +32,7 @@ typedef struct {
     size_t image, patch; /* pixels a side */
     size_t vision_width, vision_layers, embed;
     size_t text_width, text_layers, context, vocabulary;
-    size_t frames; /* T: rows of mit.positional_embedding */
+    size_t frames; /* T: rows of mit.positional_embedding or visual.temporal_embedding */
     cf_video_encoder video;
     size_t mit_layers;    /* 0: v is the mean of the frame features */
     size_t prompt_layers; /* 0: class texts are used as they are */
@@ -43,6 +47,8 @@ typedef struct {
     bool inference; /* nothing is trained: no gradients are kept */
 } cf_xclip_config;
 
+/* "messages between frames", "frames apart", "joint attention over the frames" */
+const char *cf_video_encoder_text(cf_video_encoder video);
 /* Sizes of "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" with the paper's defaults (T 8, MIT
  * 1, prompts 2, alpha 0.1). CF_ENOTFOUND lists the names. */
 cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch);
@@ -54,7 +60,8 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c);
  * features are there. Matrix products only, those really run: no query of the message, the mean
  * over frames before the prompts' projection. */
 typedef struct {
-    double text, visual, message, mit, prompts;
+    double text, visual, mit, prompts;
+    double message; /* messages, or joint attention's temporal embedding */
     double multiply_adds;
 } cf_xclip_cost;
 cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K);
@@ -72,7 +79,7 @@ cf_params *cf_xclip_params(const cf_xclip *m);
 /* Whether a model of this configuration trains its tensor of this name. */
 bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name);
 /* Whether a tensor of this name belongs to X-CLIP only (new modules: 10 x learning rate): its name
- * contains "message_", "mit" or "prompts". */
+ * contains "message_", "mit", "prompts" or "temporal_embedding". */
 bool cf_xclip_is_new_module(const char *name);
 
 /* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them. Columns after the
@@ -87,9 +94,10 @@ typedef struct {
 
 /* What the video side computed; tensors of the step. */
 typedef struct {
-    cf_tensor *ln_pre;         /* [F, N+1, d] */
-    cf_tensor *tokens;         /* [F, N+1, d] after the last block; row 0 the class token */
-    cf_tensor *frame_features; /* h [F, e] */
+    /* ln_pre, and tokens after the last block: [F, N+1, d], row 0 of each the class token; joint
+     * attention: [b, 1 + T N, d] */
+    cf_tensor *ln_pre, *tokens;
+    cf_tensor *frame_features; /* h [F, e]; NULL with joint attention */
     cf_tensor *video_features; /* v [b, e], before normalisation */
     cf_tensor
         *prompt_tokens; /* mean over frames of norm(patch tokens) x projection: y [b, N, e], before
@@ -124,8 +132,9 @@ void cf_text_cache_fini(cf_text_cache *cache);
 
 /* What a weights file holds, told by its names: CLIP's two towers alone, or parts of X-CLIP too. */
 bool cf_xclip_file_is_clip(const cf_weights *f);
-/* Sizes as the shapes tell them. frames is 0 where no tensor tells (no MIT); prompt_alpha and what
- * is no size keep 0. CF_EFORMAT: not a CLIP in native names, with what is missing. */
+/* Sizes as the shapes tell them. frames is 0 where no tensor tells (frames apart, no MIT);
+ * prompt_alpha and what is no size keep 0. CF_EFORMAT: not a CLIP in native names, with what is
+ * missing. */
 cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f);
 
 /* ---- another T, another picture size: only position embeddings depend on them ---------------- */
@@ -137,9 +146,12 @@ typedef enum {
     CF_FRAMES_NEW,         /* start values */
 } cf_frame_positions;
 typedef enum { CF_PICTURES_REFUSE, CF_PICTURES_BICUBIC, CF_PICTURES_BILINEAR } cf_picture_positions;
-/* Native names. Nothing is changed where the sizes are those already, or there is no MIT. As
- * torch.nn.functional.interpolate has it, corners not aligned, no antialiasing; the class token's
- * row stays. */
+/* T of the file's positions along time: rows of mit.positional_embedding [1, T, e] or
+ * visual.temporal_embedding [T, d]; 0: it has none, or of another shape. */
+size_t cf_weights_frames(const cf_weights *w);
+/* Native names. Nothing is changed where the sizes are those already, or no positions along time.
+ * As torch.nn.functional.interpolate has it, corners not aligned, no antialiasing; the class
+ * token's row stays. */
 cf_status cf_weights_set_frames(cf_weights *w, size_t T, cf_frame_positions by, uint64_t seed);
 cf_status cf_weights_set_image(cf_weights *w, size_t image, cf_picture_positions by);
 

@@ -35,6 +35,10 @@ cf_tensor *cf_cross_attention(cf_tape *t, cf_tensor *q, cf_tensor *k, cf_tensor 
 cf_tensor *cf_patch_embed(cf_tape *t, cf_tensor *pictures, cf_tensor *weight,
                           cf_tensor *class_embedding, cf_tensor *position);
 
+/* Tokens of frames [F, N+1, d] as one sequence a video [F/T, 1 + T N, d]: the first frame's class
+ * token, then the patches of all frames with their frame's row of temporal [T, d] added */
+cf_tensor *cf_join_frames(cf_tape *t, cf_tensor *x, cf_tensor *temporal);
+
 /* y = x / |x| over the last axis, no epsilon */
 cf_tensor *cf_l2_normalize(cf_tape *t, cf_tensor *x);
 /* exp(logit_scale) * cos(v_b, c_bk): v [b, e]; c [b, K, e] or [K, e]; logit_scale []; out [b, K] */

@@ -136,6 +136,10 @@ cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, 
  * ACCUMULATION_STEPS was given and says otherwise; one of a file gives way to a GLOBAL_BATCH or
  * BATCH_SIZE of the command line, with a log line. *c is unchanged on failure. */
 cf_status cf_config_settle(cf_config *c);
+/* What follows from MODEL.VIDEO for keys that were not given: one has 1 frame a view, sampled
+ * sparsely, and like joint no MIT. Before anything looks at the keys of the data. CF_EINVAL: one of
+ * them was given and says otherwise, with the reason. */
+cf_status cf_config_settle_model(cf_config *c);
 /* Values that contradict each other or that nothing implements yet; logs what is accepted but
  * unused or suspicious. Asks no file: whether K fits the labels is for the loop. */
 cf_status cf_config_check(const cf_config *c);
@@ -239,8 +243,9 @@ cf_status cf_label_list_find(char **out, cf_config *c, const char *share);
 
 /* A part of a model: how many numbers, and how many of them are trained. */
 typedef struct {
-    const char
-        *name; /* "vision trunk", "messages", "MIT", "prompts", "text tower", "logit scale" */
+    /* "vision trunk", "messages" or "temporal embedding", "MIT", "prompts", "text tower", "logit
+     * scale" */
+    const char *name;
     size_t numbers, trained;
 } cf_plan_part;
 enum { CF_PLAN_PARTS = 6 };

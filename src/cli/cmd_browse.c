@@ -49,6 +49,7 @@ static cf_status run(run_printer *printer, cf_config *c, const void *of)
     (void)printer;
     if (!o->out) return CF_FAIL(CF_EINVAL, "--out FILE.png is missing: where does the sheet go?");
     if (!*file) return CF_FAIL(CF_EINVAL, "configuration: %s is not set", key);
+    CF_GO(cf_config_settle_model(c));
     CF_GO(cf_config_check(c));
     CF_GO(cf_dataset_open(&d, file, c->data.root));
     CF_GO(find_names(&names, &n, &labels, c, d));

@@ -9,12 +9,18 @@ typedef struct {
     bool changed, keys, markdown;
 } call;
 
+static cf_status settle(cf_config *c)
+{
+    CF_TRY(cf_config_settle(c));
+    return cf_config_settle_model(c);
+}
+
 /* What would be trained; a complaint about it comes after the print. */
 static cf_status load(cf_config **out, cf_status *complaint, const char *path,
                       const char *const *opts, size_t n_opts)
 {
     CF_TRY(cf_config_load(out, path, opts, n_opts));
-    *complaint = cf_config_settle(*out);
+    *complaint = settle(*out);
     return CF_OK;
 }
 
@@ -31,7 +37,7 @@ static cf_status print(const call *o, const cli_args *args)
     } else {
         CF_GO(config_print(c, o->changed));
         fflush(stdout);
-        CF_GO(complaint == CF_OK ? CF_OK : cf_config_settle(c));
+        CF_GO(complaint == CF_OK ? CF_OK : settle(c));
         CF_GO(cf_config_check(c));
     }
 done:

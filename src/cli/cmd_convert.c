@@ -122,7 +122,7 @@ static cf_status take_tokens(cf_weights **clip, cf_weights *w, const call *c)
 
 static cf_status resize(cf_weights *w, const call *c, const plan *p)
 {
-    if (c->frames && !cf_weights_find(w, "mit.positional_embedding"))
+    if (c->frames && cf_weights_frames(w) == 0)
         return CF_FAIL(CF_EINVAL, "--frames: %s has no positions along time", c->in);
     if (c->frames)
         CF_TRY(cf_weights_set_frames(w, (size_t)c->frames, p->frames_by, (uint64_t)c->seed));

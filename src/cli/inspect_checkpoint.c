@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum { TEXT, VISUAL, MESSAGE, MIT, PROMPTS, OTHER, OPTIMIZER, N_PARTS } part;
-const char *const inspect_parts[] = { "text",    "visual", "message",        "mit",
-                                      "prompts", "other",  "optimiser state" };
+typedef enum { TEXT, VISUAL, MESSAGE, PLACES, MIT, PROMPTS, OTHER, OPTIMIZER, N_PARTS } part;
+static const char *const inspect_parts[] = { "text", "visual",  "message", "temporal embedding",
+                                             "mit",  "prompts", "other",   "optimiser state" };
 
 static bool starts(const char *name, const char *prefix)
 {
@@ -24,7 +24,10 @@ static part part_of(const char *name)
     static const char *const text[] = { "token_embedding.", "positional_embedding", "transformer.",
                                         "ln_final.",        "text_projection",      "logit_scale" };
     if (starts(name, "optimizer.")) return OPTIMIZER;
-    if (starts(name, "visual.")) return strstr(name, ".message_") ? MESSAGE : VISUAL;
+    if (starts(name, "visual.")) {
+        if (strstr(name, ".message_")) return MESSAGE;
+        return strstr(name, ".temporal_embedding") ? PLACES : VISUAL;
+    }
     if (starts(name, "mit.")) return MIT;
     if (starts(name, "prompts_")) return PROMPTS;
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
@@ -61,16 +64,16 @@ static void print_parts(const cf_weights *f)
         tensors[p]++;
         numbers[p] += t->n;
     }
-    printf("\n%-16s %8s %14s\n", "part", "tensors", "parameters");
+    printf("\n%-18s %8s %14s\n", "part", "tensors", "parameters");
     size_t all_tensors = 0, all_numbers = 0;
     for (int p = 0; p < N_PARTS; p++) {
         if (tensors[p] == 0) continue;
-        printf("%-16s %8zu %14zu\n", inspect_parts[p], tensors[p], numbers[p]);
+        printf("%-18s %8zu %14zu\n", inspect_parts[p], tensors[p], numbers[p]);
         if (p == OPTIMIZER) continue;
         all_tensors += tensors[p];
         all_numbers += numbers[p];
     }
-    printf("%-16s %8zu %14zu\n", "model", all_tensors, all_numbers);
+    printf("%-18s %8zu %14zu\n", "model", all_tensors, all_numbers);
 }
 
 static const char *arch_of(const cf_xclip_config *c)
@@ -118,9 +121,8 @@ static void print_model(const cf_weights *f)
         printf("%-14s %zu\n", "frames (T)", c.frames);
     else
         printf("%-14s any: no tensor depends on their number\n", "frames (T)");
-    printf("%-14s %s, %zu MIT layers, %zu prompt layers\n", "video",
-           c.video == CF_ENCODER_CCT ? "messages between frames" : "frames apart", c.mit_layers,
-           c.prompt_layers);
+    printf("%-14s %s, %zu MIT layers, %zu prompt layers\n", "video", cf_video_encoder_text(c.video),
+           c.mit_layers, c.prompt_layers);
     print_check(f, c);
 }
 

@@ -31,7 +31,7 @@ static void print_model(FILE *to, const char *prefix, const cf_run_plan *p)
     const cf_xclip_config *m = p->model;
     fprintf(to, "%smodel    %s, %zu px in patches of %zu, %zu blocks of width %zu, %s", prefix,
             p->config->model.arch, m->image, m->patch, m->vision_layers, m->vision_width,
-            m->video == CF_ENCODER_CCT ? "messages between frames" : "frames apart");
+            cf_video_encoder_text(m->video));
     fprintf(to, ", MIT %zu, prompts %zu\n", m->mit_layers, m->prompt_layers);
     fprintf(to, "%s         %.3f M numbers, %.3f M trained%s; from %s\n", prefix,
             (double)p->parameters / 1e6, (double)p->trained / 1e6,

@@ -41,6 +41,17 @@ cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch)
                    arch);
 }
 
+const char *cf_video_encoder_text(cf_video_encoder video)
+{
+    static const char *const texts[] = {
+        [CF_ENCODER_CCT] = "messages between frames",
+        [CF_ENCODER_MEAN] = "frames apart",
+        [CF_ENCODER_JOINT] = "joint attention over the frames",
+    };
+    CF_ASSERT((size_t)video < sizeof texts / sizeof *texts);
+    return texts[video];
+}
+
 cf_status cf_xclip_config_check(const cf_xclip_config *c)
 {
     const struct {
@@ -59,6 +70,11 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c)
             return CF_FAIL(CF_EINVAL, "model: %s %zu is not a multiple of %zu", sizes[i].name,
                            sizes[i].value, sizes[i].unit);
     }
+    if (c->video == CF_ENCODER_JOINT && c->mit_layers > 0)
+        return CF_FAIL(CF_EINVAL,
+                       "model: joint attention makes one feature of a video; %zu MIT layers have "
+                       "nothing to integrate",
+                       c->mit_layers);
     if (!(c->drop_path >= 0 && c->drop_path < 1))
         return CF_FAIL(CF_EINVAL, "model: drop path rate %g is not in [0, 1)", c->drop_path);
     return CF_OK;

@@ -15,7 +15,12 @@ cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K)
     cost.text = (double)c->vocabulary * w + (double)c->context * w + 2 * w + w * e + 1 +
                 (double)c->text_layers * block_numbers(w);
     cost.visual = d + (N + 1) * d + 4 * d + d * e + patch * d + layers * block_numbers(d);
-    double keys = N + 1, tokens = T * (N + 1);
+    double keys = N + 1, tokens = T * (N + 1), features = T;
+    if (c->video == CF_ENCODER_JOINT) {
+        cost.message = T * d; /* places in time */
+        keys = tokens = 1 + T * N;
+        features = 1;
+    }
     double block = 12 * tokens * d * d; /* qkv 3, out 1, mlp 8 */
     if (c->video == CF_ENCODER_CCT) {
         cost.message = layers * (5 * d * d + 7 * d); /* fc, norm, attention */
@@ -23,7 +28,7 @@ cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K)
         block += T * (5 * d * d + 2 * T * d) + T * 2 * d * d; /* message, CFA; its key and value */
     }
     block += 2 * tokens * keys * d;
-    cost.multiply_adds = T * N * patch * d + layers * block + T * d * e;
+    cost.multiply_adds = T * N * patch * d + layers * block + features * d * e;
     if (mit > 0) {
         cost.mit = T * e + mit * block_numbers(e);
         cost.multiply_adds += mit * (12 * T * e * e + 2 * T * T * e);

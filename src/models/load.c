@@ -2,12 +2,12 @@
  *
  * A file must be complete: each tensor of the model, in its shape, and nothing else. The one
  * exception is CLIP as it is published, from which X-CLIP starts: a file without any tensor of the
- * new modules (message_*, mit.*, prompts_*) may lack all of them, and they keep their start values.
- * The opposite, a model without messages between frames out of a file with them, is refused: that
- * trunk was trained with messages. Passed over: the optimiser's state and the three scalars of
- * sizes that CLIP's archives hold. Everything is compared before the first number is written, so a
- * refused file leaves the model as it was, and the refusal holds all names, those that are missing
- * as the user's file would have them. */
+ * new modules (message_*, temporal_embedding, mit.*, prompts_*) may lack all of them, and they keep
+ * their start values. The opposite, a model without messages between frames or joint attention out
+ * of a file with them, is refused: that trunk was trained with them. Passed over: the optimiser's
+ * state and the three scalars of sizes that CLIP's archives hold. Everything is compared before the
+ * first number is written, so a refused file leaves the model as it was, and the refusal holds all
+ * names, those that are missing as the user's file would have them. */
 #include "models/name_list.h"
 #include "models/weights/layout.h"
 #include "crossframe/models.h"
@@ -21,6 +21,11 @@
 static bool has_messages(const cf_weights *f)
 {
     return cf_weights_find(f, "visual.transformer.resblocks.0.message_fc.weight") != NULL;
+}
+
+static bool is_joint(const cf_weights *f)
+{
+    return cf_weights_find(f, "visual.temporal_embedding") != NULL;
 }
 
 bool cf_xclip_file_is_clip(const cf_weights *f)
@@ -112,15 +117,19 @@ cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
         .text_layers = count_layers(f, "transformer.resblocks."),
         .context = s.text->shape[0],
         .vocabulary = s.token->shape[0],
-        .video = has_messages(f) ? CF_ENCODER_CCT : CF_ENCODER_MEAN,
+        .frames = cf_weights_frames(f),
+        .video = has_messages(f) ? CF_ENCODER_CCT
+                 : is_joint(f)   ? CF_ENCODER_JOINT
+                                 : CF_ENCODER_MEAN,
         .mit_layers = count_layers(f, "mit.resblocks."),
         .prompt_layers = count_layers(f, "prompts_generator.decoder."),
     };
-    const cf_weight *mit = cf_weights_find(f, "mit.positional_embedding");
-    if (mit && mit->rank == 3) c.frames = mit->shape[1];
     if (c.mit_layers > 0 && c.frames == 0)
         return CF_FAIL(CF_EFORMAT, "%s: mit.positional_embedding is not there as [1, T, %zu]",
                        cf_weights_path(f), c.embed);
+    if (c.video == CF_ENCODER_JOINT && c.frames == 0)
+        return CF_FAIL(CF_EFORMAT, "%s: visual.temporal_embedding is not there as [T, %zu]",
+                       cf_weights_path(f), c.vision_width);
     *out = c;
     return CF_OK;
 }
@@ -225,7 +234,7 @@ static cf_status refuse(comparison *c, const cf_weights *f)
 
 static bool wants_new_modules(const cf_xclip_config *c)
 {
-    return c->video == CF_ENCODER_CCT || c->mit_layers > 0 || c->prompt_layers > 0;
+    return c->video != CF_ENCODER_MEAN || c->mit_layers > 0 || c->prompt_layers > 0;
 }
 
 cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weights *f,
@@ -235,7 +244,13 @@ cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weight
     bool clip = cf_xclip_file_is_clip(f) && cf_weights_find(f, "visual.conv1.weight");
     if (cf_weights_origin(f) == CF_LAYOUT_VIFI && !cf_weights_find(f, "token_embedding.weight"))
         return lacks(f, "", true);
-    if (config->video == CF_ENCODER_MEAN && has_messages(f))
+    if (config->video != CF_ENCODER_JOINT && is_joint(f))
+        return CF_FAIL(
+            CF_EFORMAT,
+            "%s: a model of joint attention cannot start one that looks at frames apart; "
+            "name the CLIP it was made from",
+            cf_weights_path(f));
+    if (config->video != CF_ENCODER_CCT && has_messages(f))
         return CF_FAIL(CF_EFORMAT,
                        "%s: an X-CLIP whose frames exchange messages cannot start a model without "
                        "them; name the CLIP it was made from",

@@ -45,14 +45,22 @@ cf_status cf_prompts_init(cf_xclip *m)
 }
 
 /* The mean over frames is taken before the projection: the same result, T times cheaper. The class
- * row is normalised along and dropped afterwards, which saves a copy of all patch tokens. */
+ * row of frames apart is normalised along and dropped afterwards, which saves a copy of all patch
+ * tokens; joint attention has one for the video, before the patches of all frames. */
 cf_tensor *cf_prompts_tokens(const cf_xclip *m, cf_tape *t, cf_tensor *tokens, size_t b)
 {
     if (!tokens) return NULL;
-    size_t F = tokens->shape.dim[0], rows = tokens->shape.dim[1], d = tokens->shape.dim[2];
+    bool joint = m->config.video == CF_ENCODER_JOINT;
+    size_t rows = tokens->shape.dim[1], d = tokens->shape.dim[2];
+    size_t T = joint ? m->config.frames : tokens->shape.dim[0] / b;
     cf_tensor *y = cf_norm_apply(t, &m->prompts_visual_ln, tokens);
-    y = cf_mean(t, cf_reshape(t, y, cf_shape_of(b, F / b, rows * d)), 1);
-    y = cf_slice(t, cf_reshape(t, y, cf_shape_of(b, rows, d)), 1, 1, rows - 1);
+    if (joint) {
+        y = cf_slice(t, y, 1, 1, rows - 1);
+        rows = (rows - 1) / T;
+    }
+    y = cf_mean(t, cf_reshape(t, y, cf_shape_of(b, T, rows * d)), 1);
+    y = cf_reshape(t, y, cf_shape_of(b, rows, d));
+    if (!joint) y = cf_slice(t, y, 1, 1, rows - 1);
     const cf_linear_options bare = { .in_out = true };
     return cf_linear(t, y, m->prompts_visual_proj, NULL, NULL, &bare);
 }

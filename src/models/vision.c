@@ -1,5 +1,6 @@
 /* The cross-frame communication transformer (paper section 3.2): CLIP's vision transformer on every
- * frame, whose blocks exchange message tokens between the frames of a video (eq. 4-7). */
+ * frame, whose blocks exchange message tokens between the frames of a video (eq. 4-7). Without the
+ * messages: frames apart (CLIP-Mean), or joint attention over a video's tokens (CLIP-Joint). */
 #include "xclip.h"
 
 #include <math.h>
@@ -44,6 +45,9 @@ cf_status cf_vision_init(cf_xclip *m)
     CF_TRY(cf_params_add(&m->conv1, p,
                          cf_init_uniform(1 / sqrt(3.0 * (double)(c->patch * c->patch))),
                          cf_shape_of(d, 3, c->patch, c->patch), "visual.conv1.weight"));
+    if (c->video == CF_ENCODER_JOINT)
+        CF_TRY(cf_params_add(&m->temporal, p, cf_init_constant(0), cf_shape_of(c->frames, d),
+                             "visual.temporal_embedding"));
     CF_TRY(cf_norm_init(&m->ln_pre, p, "visual.ln_pre", d));
     CF_TRY(cf_alloc_zero(&m->vision_blocks, c->vision_layers, sizeof *m->vision_blocks));
     for (size_t i = 0; i < c->vision_layers; i++)
@@ -65,14 +69,15 @@ typedef struct {
 /* z [F, N+1, d]: message m = fc(class token); m = m + attention over the T messages of a video
  * (CFA, eq. 5); z = z + attention inside the frame, the message as one more key and value (IFA, eq.
  * 6); z = z + mlp(z) (eq. 7). The message's own query is never computed: its output would be
- * dropped. */
+ * dropped. Without messages it is CLIP's block, on the tokens of a frame or, z [b, 1 + T N, d], of
+ * a whole video. */
 static cf_tensor *vision_block(cf_tape *t, const void *ctx, cf_tensor *const in[])
 {
     const block_context *c = ctx;
     const cf_vision_block *block = c->block;
     cf_tensor *z = in[0], *message = NULL;
     if (!z) return NULL;
-    size_t F = c->b * c->T, rows = c->T * z->shape.dim[1];
+    size_t F = c->b * c->T, rows = z->shape.dim[0] / c->b * z->shape.dim[1]; /* of a video */
     const cf_real *drop[DROP_BRANCHES] = { NULL };
     for (size_t i = 0; c->drop && i < DROP_BRANCHES; i++) drop[i] = c->drop + i * c->b;
     if (c->messages) {
@@ -108,22 +113,39 @@ static const cf_real *draw_drop(const cf_xclip *m, cf_tape *t, const cf_xclip_ru
     return factor;
 }
 
+/* Tokens before the first block. */
+static cf_tensor *embed(const cf_xclip *m, cf_tape *t, cf_tensor *pictures)
+{
+    const cf_xclip_config *c = &m->config;
+    const size_t *dim = pictures->shape.dim;
+    cf_tensor *x = cf_reshape(t, pictures, cf_shape_of(dim[0] * dim[1], 3, c->image, c->image));
+    x = cf_patch_embed(t, x, m->conv1, m->class_embedding, m->visual_position);
+    if (c->video == CF_ENCODER_JOINT) x = cf_join_frames(t, x, m->temporal);
+    return cf_norm_apply(t, &m->ln_pre, x);
+}
+
+static cf_status check_pictures(const cf_xclip_config *c, const cf_tensor *pictures)
+{
+    cf_shape_text text;
+    const size_t *dim = pictures->shape.dim;
+    bool places = c->mit_layers > 0 || c->video == CF_ENCODER_JOINT; /* in time */
+    if (pictures->shape.rank != 5 || dim[0] == 0 || dim[2] != 3 || dim[3] != c->image ||
+        dim[4] != c->image || (places && dim[1] != c->frames))
+        return CF_FAIL(CF_ESHAPE, "model: pictures are %s, the model takes [b, %zu, 3, %zu, %zu]",
+                       cf_shape_print(&text, &pictures->shape), c->frames, c->image, c->image);
+    return CF_OK;
+}
+
 cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, cf_tensor *pictures,
                          const cf_xclip_run *run, cf_xclip_watch *watch, void *user)
 {
     const cf_xclip_config *c = &m->config;
-    cf_shape_text text;
     if (!pictures) return cf_tape_status(t);
-    const size_t *dim = pictures->shape.dim;
-    if (pictures->shape.rank != 5 || dim[0] == 0 || dim[2] != 3 || dim[3] != c->image ||
-        dim[4] != c->image || (c->mit_layers > 0 && dim[1] != c->frames))
-        return CF_FAIL(CF_ESHAPE, "model: pictures are %s, the model takes [b, %zu, 3, %zu, %zu]",
-                       cf_shape_print(&text, &pictures->shape), c->frames, c->image, c->image);
-    size_t b = dim[0], T = dim[1], F = b * T, d = c->vision_width;
+    CF_TRY(check_pictures(c, pictures));
+    size_t b = pictures->shape.dim[0], T = pictures->shape.dim[1], d = c->vision_width;
+    bool joint = c->video == CF_ENCODER_JOINT;
     cf_xclip_outputs o = { 0 };
-    cf_tensor *x = cf_reshape(t, pictures, cf_shape_of(F, 3, c->image, c->image));
-    x = cf_patch_embed(t, x, m->conv1, m->class_embedding, m->visual_position);
-    x = o.ln_pre = cf_norm_apply(t, &m->ln_pre, x);
+    cf_tensor *x = o.ln_pre = embed(m, t, pictures);
     for (size_t i = 0; i < c->vision_layers; i++) {
         const block_context ctx = { .block = &m->vision_blocks[i],
                                     .b = b,
@@ -136,11 +158,11 @@ cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, c
         if (watch && x) watch(user, "visual.block", i, x);
     }
     o.tokens = x;
-    cf_tensor *h = cf_reshape(t, cf_slice(t, x, 1, 0, 1), cf_shape_of(F, d));
+    cf_tensor *h = cf_reshape(t, cf_slice(t, x, 1, 0, 1), cf_shape_of(joint ? b : b * T, d));
     const cf_linear_options bare = { .in_out = true };
     h = cf_linear(t, cf_norm_apply(t, &m->ln_post, h), m->visual_proj, NULL, NULL, &bare);
-    o.frame_features = h;
-    o.video_features = cf_mit_apply(m, t, h, b);
+    o.frame_features = joint ? NULL : h;
+    o.video_features = joint ? h : cf_mit_apply(m, t, h, b);
     if (c->prompt_layers > 0) o.prompt_tokens = cf_prompts_tokens(m, t, x, b);
     CF_TRY(cf_tape_status(t));
     *out = o;

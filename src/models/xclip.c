@@ -5,7 +5,8 @@
 
 bool cf_xclip_is_new_module(const char *name)
 {
-    return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts");
+    return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts") ||
+           strstr(name, "temporal_embedding");
 }
 
 bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name)

@@ -27,6 +27,7 @@ struct cf_xclip {
     cf_norm_layer ln_final;
     /* video side */
     cf_tensor *class_embedding, *visual_position, *conv1, *visual_proj;
+    cf_tensor *temporal; /* joint attention only */
     cf_norm_layer ln_pre, ln_post;
     cf_vision_block *vision_blocks;
     /* multi-frame integration */
@@ -44,9 +45,9 @@ cf_status cf_vision_init(cf_xclip *m);
 cf_status cf_mit_init(cf_xclip *m);
 cf_status cf_prompts_init(cf_xclip *m);
 
-/* h [F, e] -> v [b, e] */
+/* h [F, e] -> v [b, e]; not for joint attention, where h is v */
 cf_tensor *cf_mit_apply(const cf_xclip *m, cf_tape *t, cf_tensor *h, size_t b);
-/* tokens [F, N+1, d] -> y [b, N, e] */
+/* tokens [F, N+1, d], or [b, 1 + T N, d] of joint attention -> y [b, N, e] */
 cf_tensor *cf_prompts_tokens(const cf_xclip *m, cf_tape *t, cf_tensor *tokens, size_t b);
 /* c [K, e], y [b, N, e] -> alpha * x [b, K, e] */
 cf_tensor *cf_prompts_apply(const cf_xclip *m, cf_tape *t, cf_tensor *c, cf_tensor *y,

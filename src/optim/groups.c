@@ -16,7 +16,7 @@ cf_param_group cf_param_group_of(const cf_group_rule *rule, const cf_param *p)
     int rank = p->tensor.shape.rank;
     bool is_new = rule->is_new && rule->is_new(name);
     bool decay = rank != 1 && (rank != 0 || rule->decay_scalars) && !ends_with(name, ".bias") &&
-                 !strstr(name, "positional_embedding");
+                 !strstr(name, "positional_embedding") && !strstr(name, "temporal_embedding");
     return (cf_param_group){ .lr_factor = is_new ? rule->new_factor : 1,
                              .decay = decay,
                              .is_new = is_new };

@@ -120,15 +120,32 @@ static cf_status decide_arch(cf_config *c, const cf_xclip_config *sizes, const c
     return CF_OK;
 }
 
+/* One frame or several are one to the model. */
+static cf_video_encoder encoder_of(const cf_config *c)
+{
+    static const cf_video_encoder of[] = { [CF_VIDEO_CCT] = CF_ENCODER_CCT,
+                                           [CF_VIDEO_MEAN] = CF_ENCODER_MEAN,
+                                           [CF_VIDEO_ONE] = CF_ENCODER_MEAN,
+                                           [CF_VIDEO_JOINT] = CF_ENCODER_JOINT };
+    return of[c->model.video];
+}
+
 /* The parts beside CLIP, where the file has any of them. */
 static cf_status decide_parts(cf_config *c, const cf_xclip_config *sizes, const char *path)
 {
-    bool messages = sizes->video == CF_ENCODER_CCT;
-    cf_config_video video = messages ? CF_VIDEO_CCT : CF_VIDEO_MEAN;
-    if (c->model.video != video && cf_config_given(c, "MODEL.VIDEO"))
-        return contradicts(c, "MODEL.VIDEO", path,
-                           messages ? "messages between frames" : "no messages between frames");
-    c->model.video = video;
+    static const struct {
+        cf_config_video video;
+        const char *has;
+    } encoders[] = {
+        [CF_ENCODER_CCT] = { CF_VIDEO_CCT, "messages between frames" },
+        [CF_ENCODER_MEAN] = { CF_VIDEO_MEAN,
+                              "no messages between frames and no temporal embedding" },
+        [CF_ENCODER_JOINT] = { CF_VIDEO_JOINT, "the temporal embedding of joint attention" },
+    };
+    cf_config_video video = encoders[sizes->video].video;
+    if (encoder_of(c) != sizes->video && cf_config_given(c, "MODEL.VIDEO"))
+        return contradicts(c, "MODEL.VIDEO", path, encoders[sizes->video].has);
+    if (encoder_of(c) != sizes->video) c->model.video = video;
     CF_TRY(decide(c, "MODEL.MIT_LAYERS", &c->model.mit_layers, sizes->mit_layers, path));
     bool prompts = sizes->prompt_layers > 0;
     if ((c->model.prompt == CF_PROMPT_VIDEO) != prompts) {
@@ -187,7 +204,7 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
         if (strcmp(c->model.arch, "custom") == 0) c->model.context_length = (int)m.context;
     }
     m.frames = (size_t)c->data.num_frames;
-    m.video = c->model.video == CF_VIDEO_MEAN ? CF_ENCODER_MEAN : CF_ENCODER_CCT;
+    m.video = encoder_of(c);
     m.mit_layers = (size_t)c->model.mit_layers;
     m.prompt_layers = c->model.prompt == CF_PROMPT_VIDEO ? (size_t)c->model.prompt_layers : 0;
     m.prompt_alpha = c->model.prompt_alpha;
@@ -207,13 +224,12 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
 static cf_status fit_frames(cf_weights *w, const cf_config *c)
 {
     static const char *const ways[] = { "", "interpolated", "cut or repeated", "started anew" };
-    const cf_weight *t = cf_weights_find(w, "mit.positional_embedding");
-    size_t T = (size_t)c->data.num_frames;
-    if (c->model.mit_position == CF_FRAMES_REFUSE || !cf_config_given(c, "DATA.NUM_FRAMES") || !t ||
-        t->rank != 3 || t->shape[1] == T)
+    size_t T = (size_t)c->data.num_frames, of_file = cf_weights_frames(w);
+    if (c->model.mit_position == CF_FRAMES_REFUSE || !cf_config_given(c, "DATA.NUM_FRAMES") ||
+        of_file == 0 || of_file == T)
         return CF_OK;
     cf_log(CF_LOG_INFO, "%s: T = %zu, positions %s to %zu frames (MODEL.MIT_POSITION)",
-           cf_weights_path(w), t->shape[1], ways[c->model.mit_position], T);
+           cf_weights_path(w), of_file, ways[c->model.mit_position], T);
     return cf_weights_set_frames(w, T, c->model.mit_position, (uint64_t)c->seed);
 }
 

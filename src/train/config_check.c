@@ -165,9 +165,8 @@ cf_status cf_config_settle(cf_config *c)
 
 cf_status cf_config_check(const cf_config *c)
 {
-    cf_config_video video = c->model.video;
     cf_config_prompt prompt = c->model.prompt;
-    CF_TRY(unimplemented(c, "MODEL.VIDEO", video == CF_VIDEO_CCT || video == CF_VIDEO_MEAN));
+    CF_TRY(cf_config_check_variant(c));
     CF_TRY(unimplemented(c, "MODEL.PROMPT", prompt == CF_PROMPT_VIDEO || prompt == CF_PROMPT_NONE));
     CF_TRY(unimplemented(c, "MODEL.HEAD", c->model.head == CF_HEAD_TEXT));
     if (c->test.num_crop != 1 && c->test.num_crop != 3)

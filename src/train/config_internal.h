@@ -25,6 +25,9 @@ cf_status cf_config_store_yaml(cf_config *c, size_t index, const char *text, con
 cf_status cf_config_merge_file(cf_config *c, const char *path);
 cf_status cf_config_merge_text(cf_config *c, const char *text, size_t n, const char *name);
 
+/* CF_EINVAL: a given key contradicts the chosen variant of the model (config_variant.c). */
+cf_status cf_config_check_variant(const cf_config *c);
+
 /* True if this text stands for nothing: None, null, ~ or empty. */
 bool cf_config_is_none(const char *text, size_t n);
 

@@ -72,7 +72,8 @@ static const cf_config_key keys[] = {
     CHOICE("MODEL.FIX_LOGIT_SCALE", model.fix_logit_scale, cf_config_fix, "auto", "auto|True|False",
            "freezes the factor before the cosines; auto: as FIX_TEXT"),
     CHOICE("MODEL.VIDEO", model.video, cf_config_video, "cct", "cct|mean|one|joint",
-           "how frames see each other: messages between frames, or not at all"),
+           "how frames see each other: by messages, not at all, there is but one, or by joint "
+           "attention"),
     INT("MODEL.MIT_LAYERS", model.mit_layers, "1", 0, 64, "layers",
         "multi-frame integration; 0 averages the frames"),
     CHOICE("MODEL.PROMPT", model.prompt, cf_config_prompt, "video", "video|none|ensemble|vectors",
@@ -85,7 +86,8 @@ static const cf_config_key keys[] = {
          "start value of the prompt's weight"),
     CHOICE("MODEL.MIT_POSITION", model.mit_position, cf_frame_positions, "refuse",
            "refuse|interpolate|cut|new",
-           "weights of another T: linear along it, the first (or repeated), or start values"),
+           "weights of another T (MIT, joint): linear along it, the first (or repeated), or start "
+           "values"),
     CHOICE("MODEL.VISUAL_POSITION", model.visual_position, cf_picture_positions, "refuse",
            "refuse|bicubic|bilinear", "weights of another picture size: how the grid is resized"),
     CHOICE("MODEL.ACTIVATION", model.activation, cf_config_activation, "auto", "auto|quick_gelu",

@@ -205,6 +205,7 @@ static cf_status count_steps(dry *d)
 static cf_status tell(dry *d)
 {
     cf_run *r = d->run;
+    CF_TRY(cf_config_settle_model(r->config));
     CF_TRY(cf_config_check(r->config));
     CF_TRY(open_data(d));
     CF_TRY(read_classes(d));

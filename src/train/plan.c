@@ -10,11 +10,12 @@
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
+/* Joint attention's temporal embedding stands in the place of the messages. */
 enum { TRUNK, MESSAGES, MIT, PROMPTS, TEXT, LOGIT_SCALE };
 
 static int part_of(const char *name)
 {
-    if (strstr(name, "message_")) return MESSAGES;
+    if (strstr(name, "message_") || strstr(name, "temporal_embedding")) return MESSAGES;
     if (strstr(name, "visual.")) return TRUNK;
     if (strstr(name, "prompts")) return PROMPTS;
     if (strstr(name, "mit")) return MIT;
@@ -32,6 +33,8 @@ static void count_parts(cf_run_plan *p, const cf_params *params)
         part->numbers += q->tensor.n;
         if (q->trainable) part->trained += q->tensor.n;
     }
+    if (cf_params_find(params, "visual.temporal_embedding"))
+        p->parts[MESSAGES].name = "temporal embedding";
     p->parameters = cf_params_numbers(params, false);
     p->trained = cf_params_numbers(params, true);
 }

@@ -75,14 +75,19 @@ static cf_status set_config(cf_config *c, const cf_predictor_options *o)
     return status;
 }
 
-/* A CLIP has no parts of X-CLIP: frames apart, their mean, bare texts. */
+/* A CLIP has no parts of X-CLIP: frames apart, their mean, or one frame where its run had one, bare
+ * texts. */
 static void be_clip_mean(cf_config *c, const char *path)
 {
-    c->model.video = CF_VIDEO_MEAN;
+    bool one = c->model.video == CF_VIDEO_ONE;
+    c->model.video = one ? CF_VIDEO_ONE : CF_VIDEO_MEAN;
     c->model.mit_layers = 0;
     c->model.prompt = CF_PROMPT_NONE;
-    cf_log(CF_LOG_INFO, "%s: a CLIP: the mean over %d frames is scored (CLIP-Mean)", path,
-           c->data.num_frames);
+    if (one)
+        cf_log(CF_LOG_INFO, "%s: a CLIP: one frame is scored (CLIP-One)", path);
+    else
+        cf_log(CF_LOG_INFO, "%s: a CLIP: the mean over %d frames is scored (CLIP-Mean)", path,
+               c->data.num_frames);
 }
 
 static cf_status decide_sizes(cf_predictor *p, const cf_predictor_options *o)
@@ -125,6 +130,7 @@ static cf_status open_all(cf_predictor *p, const cf_predictor_options *o)
     CF_TRY(cf_weights_locate(&p->path, o->checkpoint, o->cache));
     CF_TRY(read_config(p));
     CF_TRY(set_config(p->config, o));
+    CF_TRY(cf_config_settle_model(p->config));
     CF_TRY(cf_model_open_weights(&p->weights, p->config, p->path));
     CF_TRY(open_vocabulary(p, o));
     CF_TRY(decide_sizes(p, o));

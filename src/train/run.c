@@ -172,6 +172,7 @@ static cf_status open_all(cf_run *r)
     cf_status status = CF_OK;
     cf_weights *file = NULL;
     if (!r->options.only_test) CF_TRY(cf_config_settle(r->config));
+    CF_TRY(cf_config_settle_model(r->config));
     CF_TRY(cf_config_check(r->config));
     CF_TRY(cf_run_open_output(r));
     CF_TRY(open_data(r));

@@ -83,6 +83,12 @@ static cf_tensor *build_patch(cf_tape *t, const void *ctx, cf_tensor *const in[]
     return cf_patch_embed(t, in[0], in[1], in[2], in[3]);
 }
 
+static cf_tensor *build_join(cf_tape *t, const void *ctx, cf_tensor *const in[])
+{
+    (void)ctx;
+    return cf_join_frames(t, in[0], in[1]);
+}
+
 static cf_tensor *build_l2(cf_tape *t, const void *ctx, cf_tensor *const in[])
 {
     (void)ctx;
@@ -131,6 +137,11 @@ static cf_tensor *build_loss(cf_tape *t, const void *ctx, cf_tensor *const in[])
     {                                                                                              \
         .op = &cf_op_patch_embed, .what = "patch_embed " name, .build = build_patch,               \
         .in = { __VA_ARGS__ }, .n_in = 4, .samples = (count)                                       \
+    }
+#define JOIN(name, count, ...)                                                                     \
+    {                                                                                              \
+        .op = &cf_op_join_frames, .what = "join_frames " name, .build = build_join,                \
+        .in = { __VA_ARGS__ }, .n_in = 2, .samples = (count)                                       \
     }
 #define L2(name, count, ...)                                                                       \
     {                                                                                              \
@@ -245,6 +256,12 @@ const grad_case grad_cases_fused[] = {
     PATCH("several panels", 1, IN(CF_REAL_IS_DOUBLE ? 8 : 14, 3, 224, 224),
           IN_AROUND(0, 0.02, 3, 3, 32, 32), IN(3), IN(50, 3)),
 
+    JOIN("2 videos of 3 frames", 0, IN(6, 3, 2), IN(3, 2)),
+    JOIN("1 frame", 0, IN(2, 3, 2), IN(1, 2)),
+    JOIN("no patches", 0, IN(4, 1, 3), IN(2, 3)),
+    JOIN("temporal alone", 0, IN_FIXED(4, 3, 2), IN(2, 2)),
+    JOIN("tokens alone", 0, IN(4, 3, 2), IN_FIXED(2, 2)),
+    JOIN("of some size", 6, IN(6, 18, 301), IN(3, 301)),
     L2("3 by 5", 0, IN(3, 5)),
     L2("one row", 0, IN(7)),
     L2("width 1", 0, IN_AROUND(2, 1, 3, 1)),

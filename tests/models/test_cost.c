@@ -39,7 +39,7 @@ static void published_sizes(void **state)
 static void what_really_runs(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 8; variant++) {
+    for (int variant = 0; variant < 10; variant++) {
         const cf_xclip_config c = { .image = 30,
                                     .patch = 10,
                                     .vision_width = 128,
@@ -50,9 +50,11 @@ static void what_really_runs(void **state)
                                     .context = 8,
                                     .vocabulary = 20,
                                     .frames = 3,
-                                    .video = variant & 1 ? CF_ENCODER_CCT : CF_ENCODER_MEAN,
+                                    .video = variant & 8   ? CF_ENCODER_JOINT
+                                             : variant & 1 ? CF_ENCODER_CCT
+                                                           : CF_ENCODER_MEAN,
                                     .mit_layers = variant & 2 ? 2 : 0,
-                                    .prompt_layers = variant & 4 ? 2 : 0 };
+                                    .prompt_layers = variant == 9 || variant & 4 ? 2 : 0 };
         cf_xclip *m;
         cf_tape *t;
         cf_xclip_outputs out;

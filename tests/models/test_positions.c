@@ -71,6 +71,35 @@ static void frames_cut_and_new(void **state)
     cf_weights_close(w);
 }
 
+/* Joint attention's places [T, d] are resized alike; new ones start as a new model's, at 0. */
+static void joint_attention(void **state)
+{
+    (void)state;
+    const cf_st_tensor tensors[] = {
+        { .name = "visual.temporal_embedding", .rank = 2, .shape = { 5, 3 }, .data = frames_5 },
+        { .name = "visual.conv1.weight", .rank = 1, .shape = { 1 }, .data = frames_5 },
+    };
+    char *path = test_path(folder, "joint.safetensors");
+    const cf_weight *t;
+    cf_weights *w;
+    cf_real got[24];
+    assert_ok(cf_st_write(path, tensors, 2, NULL, 0));
+    assert_ok(cf_weights_open(&w, path));
+    assert_int_equal(cf_weights_frames(w), 5);
+    assert_ok(cf_weights_set_frames(w, 8, CF_FRAMES_INTERPOLATE, 1));
+    assert_ok(cf_weights_get(&t, w, "visual.temporal_embedding"));
+    assert_int_equal(t->rank, 2);
+    assert_int_equal(t->shape[0], 8);
+    assert_int_equal(read_tensor(got, w, "visual.temporal_embedding"), 24);
+    assert_all_near(got, frames_8, 24, 1e-6);
+    assert_ok(cf_weights_set_frames(w, 4, CF_FRAMES_NEW, 1));
+    assert_int_equal(read_tensor(got, w, "visual.temporal_embedding"), 12);
+    for (size_t i = 0; i < 12; i++) assert_near(got[i], 0, 0);
+    assert_null(cf_weights_find(w, "mit.positional_embedding"));
+    cf_weights_close(w);
+    cf_free(path);
+}
+
 static void pictures_like_pytorch(void **state)
 {
     (void)state;
@@ -115,6 +144,7 @@ static void without_memory_nothing_changes(void **state)
 
 TESTS(cmocka_unit_test_setup_teardown(frames_like_pytorch, folder_setup, folder_teardown),
       cmocka_unit_test_setup_teardown(frames_cut_and_new, folder_setup, folder_teardown),
+      cmocka_unit_test_setup_teardown(joint_attention, folder_setup, folder_teardown),
       cmocka_unit_test_setup_teardown(pictures_like_pytorch, folder_setup, folder_teardown),
       cmocka_unit_test_setup_teardown(without_memory_nothing_changes, folder_setup,
                                       folder_teardown))

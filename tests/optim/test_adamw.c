@@ -10,7 +10,8 @@
 
 static bool is_new(const char *name)
 {
-    return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts");
+    return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts") ||
+           strstr(name, "temporal_embedding");
 }
 
 static const cf_group_rule rule = { .new_factor = 10, .decay_scalars = true, .is_new = is_new };
@@ -89,6 +90,7 @@ static void groups_follow_name_and_dimensions(void **state)
         { "visual.transformer.resblocks.0.attn.in_proj_bias", 1, false, false },
         { "visual.transformer.resblocks.0.message_fc.weight", 2, true, true },
         { "visual.transformer.resblocks.0.message_ln.weight", 1, true, false },
+        { "visual.temporal_embedding", 2, true, false },
         { "mit.positional_embedding", 3, true, false },
         { "mit.resblocks.0.mlp.c_fc.weight", 2, true, true },
         { "prompts_visual_proj", 2, true, true },

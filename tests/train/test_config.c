@@ -302,9 +302,6 @@ static cf_status check(const char *text)
 static void contradictions_are_refused(void **state)
 {
     (void)state;
-    assert_fails(check("MODEL:\n  VIDEO: one\n"), CF_EUNSUPPORTED,
-                 "MODEL.VIDEO one is not implemented yet (x.yaml:2)");
-    assert_fails(check("MODEL:\n  VIDEO: joint\n"), CF_EUNSUPPORTED, "not implemented yet");
     assert_fails(check("MODEL:\n  PROMPT: ensemble\n"), CF_EUNSUPPORTED, "not implemented yet");
     assert_fails(check("MODEL:\n  PROMPT: vectors\n"), CF_EUNSUPPORTED, "not implemented yet");
     assert_fails(check("MODEL:\n  HEAD: fc\n"), CF_EUNSUPPORTED,

@@ -33,7 +33,7 @@ static cf_tape_stats run(seen *s, cf_config *c, int64_t steps)
     return stats;
 }
 
-static const char *const variants[][4] = {
+static const char *const variants[][6] = {
     { "TRAIN.USE_CHECKPOINT=False", NULL },
     { "TRAIN.USE_CHECKPOINT=True", NULL },
     { "TRAIN.USE_CHECKPOINT=False", "MODEL.FIX_TEXT=False", NULL },
@@ -43,6 +43,10 @@ static const char *const variants[][4] = {
     { "MODEL.FIX_VISUAL=True", "TRAIN.USE_CHECKPOINT=False", NULL },
     { "MODEL.FIX_VISUAL=True", "TRAIN.USE_CHECKPOINT=True", "MODEL.FIX_TEXT=False", NULL },
     { "MODEL.FIX_VISUAL=True", "MODEL.VIDEO=mean", "MODEL.FIX_LOGIT_SCALE=False", NULL },
+    { "TRAIN.USE_CHECKPOINT=False", "MODEL.VIDEO=joint", "MODEL.MIT_LAYERS=0", NULL },
+    { "MODEL.FIX_VISUAL=True", "MODEL.VIDEO=joint", "MODEL.MIT_LAYERS=0", NULL },
+    { "TRAIN.USE_CHECKPOINT=True", "MODEL.VIDEO=one", "MODEL.MIT_LAYERS=0", "DATA.NUM_FRAMES=1",
+      NULL },
     { "TRAIN.USE_CHECKPOINT=True", "MODEL.DROP_PATH_RATE=0.5", "TRAIN.BATCH_SIZE=3", NULL },
 };
 

@@ -7,6 +7,7 @@ const cf_op *const cf_op_table[] = {
     &cf_op_self_attention,
     &cf_op_cross_attention,
     &cf_op_patch_embed,
+    &cf_op_join_frames,
     &cf_op_l2_normalize,
     &cf_op_cosine_scores,
     &cf_op_soft_cross_entropy,

@@ -1,7 +1,8 @@
 /* Position embeddings for another number of frames, another size of picture.
  *
- * Only two tensors depend on these: mit.positional_embedding [1, T, e] and
- * visual.positional_embedding [N + 1, d], whose row 0 is the class token's and is never touched.
+ * Three tensors depend on these: mit.positional_embedding [1, T, e] or, with joint attention,
+ * visual.temporal_embedding [T, d], and visual.positional_embedding [N + 1, d], whose row 0 is the
+ * class token's and is never touched.
  * Both interpolations are those of PyTorch's torch.nn.functional.interpolate without corners
  * aligned and without antialiasing: output i looks at (i + 1/2) from / to - 1/2; linear between two
  * neighbours, cubic between four with the kernel of a = -0.75, places outside taken at the border
@@ -11,7 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-static const char frame_name[] = "mit.positional_embedding";
+static const char mit_name[] = "mit.positional_embedding";
+static const char temporal_name[] = "visual.temporal_embedding";
 static const char picture_name[] = "visual.positional_embedding";
 
 /* Where an output looks: 4 places and weights (linear: two of them are 0). */
@@ -65,33 +67,55 @@ static void resize_frames(cf_real *out, const cf_real *in, size_t from, size_t t
     }
 }
 
-/* As a new model's: normal, standard deviation 0.02. */
-static void start_frames(cf_real *out, size_t n, uint64_t seed)
+/* As a new model's. */
+static void start_frames(cf_real *out, const char *name, size_t n, uint64_t seed)
 {
-    cf_param p = { .tensor = { .name = frame_name, .n = n, .data = out },
-                   .init = cf_init_normal(0.02) };
+    bool mit = strcmp(name, mit_name) == 0;
+    cf_param p = { .tensor = { .name = name, .n = n, .data = out },
+                   .init = mit ? cf_init_normal(0.02) : cf_init_constant(0) };
     cf_params_init_one(&p, seed);
+}
+
+/* [1, T, e] or [T, d], which has one axis less. */
+static bool is_along_time(const cf_weight *t)
+{
+    bool mit = strcmp(t->name, mit_name) == 0;
+    return t->n > 0 && (mit ? t->rank == 3 && t->shape[0] == 1 : t->rank == 2);
+}
+
+static const cf_weight *find_frames(const cf_weights *w)
+{
+    const cf_weight *t = cf_weights_find(w, mit_name);
+    return t ? t : cf_weights_find(w, temporal_name);
+}
+
+size_t cf_weights_frames(const cf_weights *w)
+{
+    const cf_weight *t = find_frames(w);
+    return t && is_along_time(t) ? t->shape[t->rank - 2] : 0;
 }
 
 cf_status cf_weights_set_frames(cf_weights *w, size_t T, cf_frame_positions by, uint64_t seed)
 {
-    const cf_weight *t = cf_weights_find(w, frame_name);
+    const cf_weight *t = find_frames(w);
     cf_real *in = NULL, *out = NULL;
     cf_status status = CF_OK;
-    if (!t || (t->rank == 3 && t->shape[1] == T)) return CF_OK;
-    if (t->rank != 3 || t->n == 0 || t->shape[0] != 1 || T == 0)
-        return CF_FAIL(CF_EFORMAT, "%s: %s is not [1, T, e], or no frames are wanted",
-                       cf_weights_path(w), frame_name);
-    size_t from = t->shape[1], e = t->shape[2], n;
+    if (!t || cf_weights_frames(w) == T) return CF_OK;
+    if (!is_along_time(t) || T == 0)
+        return CF_FAIL(CF_EFORMAT, "%s: %s is not [1, T, e] or [T, d], or no frames are wanted",
+                       cf_weights_path(w), t->name);
+    const char *name = strcmp(t->name, mit_name) == 0 ? mit_name : temporal_name;
+    size_t rank = t->rank, from = t->shape[rank - 2], e = t->shape[rank - 1], n;
+    const size_t shape[] = { 1, T, e };
     CF_TRY(cf_mul_size(&n, T, e));
     CF_GO(cf_alloc(&in, t->n, sizeof *in));
     CF_GO(cf_alloc(&out, n, sizeof *out));
     CF_GO(cf_weights_read(in, t->n, w, t));
     if (by == CF_FRAMES_NEW)
-        start_frames(out, n, seed);
+        start_frames(out, name, n, seed);
     else
         resize_frames(out, in, from, T, e, by);
-    status = cf_weights_put(w, frame_name, 3, (const size_t[]){ 1, T, e }, out);
+    status = cf_weights_put(w, name, rank, shape + 3 - rank, out);
     out = NULL;
 done:
     cf_free(in);
