@@ -36,20 +36,40 @@ typedef struct {
     float *c;
     size_t ldc, rows, columns; /* what of MR x NR is really there */
     float alpha, beta;
+    const float *bias, *add;          /* added where the first part of k is stored; NULL: nothing */
+    size_t ld_add, add_row, add_rows; /* row i takes row (add_row + i) mod add_rows of add */
 } target;
 
-AVX512 static inline void store_row(float *c, __m512 sum, __mmask16 mask, float alpha, float beta)
+AVX512 static inline void store_part(float *c, __m512 sum, __mmask16 mask, const target *t,
+                                     const float *bias, const float *add)
 {
-    sum = _mm512_mul_ps(sum, _mm512_set1_ps(alpha));
-    if (beta != 0) sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, c), _mm512_set1_ps(beta), sum);
+    sum = _mm512_mul_ps(sum, _mm512_set1_ps(t->alpha));
+    if (t->beta != 0)
+        sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, c), _mm512_set1_ps(t->beta), sum);
+    if (bias) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, bias));
+    if (add) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, add));
     _mm512_mask_storeu_ps(c, mask, sum);
 }
 
-/* C tile = alpha A panel x B panel + beta C tile. a [k, MR], b [k, NR]. */
-AVX512 static void kernel(size_t k, const float *restrict a, const float *restrict b,
-                          const target *t)
+AVX512 static inline void store_sums(__m512 s[MR][2], const target *t)
 {
-    __m512 s[MR][2];
+    unsigned bits = t->columns >= NR ? 0xffffffffu : (1u << t->columns) - 1;
+    __mmask16 m0 = (__mmask16)(bits & 0xffff), m1 = (__mmask16)(bits >> 16);
+    const float *bias = t->bias;
+    size_t from = t->add ? t->add_row % t->add_rows : 0;
+#pragma GCC unroll 14
+    for (int i = 0; i < MR; i++) {
+        if ((size_t)i >= t->rows) break;
+        float *c = t->c + (size_t)i * t->ldc;
+        const float *add = t->add ? t->add + from * t->ld_add : NULL;
+        store_part(c, s[i][0], m0, t, bias, add);
+        if (m1) store_part(c + 16, s[i][1], m1, t, bias ? bias + 16 : NULL, add ? add + 16 : NULL);
+        if (add && ++from == t->add_rows) from = 0;
+    }
+}
+
+AVX512 static inline void clear_sums(__m512 s[MR][2], const target *t)
+{
 #pragma GCC unroll 14
     for (int i = 0; i < MR; i++) {
         s[i][0] = s[i][1] = _mm512_setzero_ps();
@@ -57,6 +77,14 @@ AVX512 static void kernel(size_t k, const float *restrict a, const float *restri
         _mm_prefetch(c, _MM_HINT_T0);
         _mm_prefetch(c + 64, _MM_HINT_T0);
     }
+}
+
+/* C tile = alpha A panel x B panel + beta C tile. a [k, MR], b [k, NR]. */
+AVX512 static void kernel(size_t k, const float *restrict a, const float *restrict b,
+                          const target *t)
+{
+    __m512 s[MR][2];
+    clear_sums(s, t);
     for (size_t p = 0; p < k; p++, a += MR, b += NR) {
         __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + 16);
 #pragma GCC unroll 14
@@ -66,14 +94,32 @@ AVX512 static void kernel(size_t k, const float *restrict a, const float *restri
             s[i][1] = _mm512_fmadd_ps(ai, b1, s[i][1]);
         }
     }
-    unsigned bits = t->columns >= NR ? 0xffffffffu : (1u << t->columns) - 1;
-    __mmask16 m0 = (__mmask16)(bits & 0xffff), m1 = (__mmask16)(bits >> 16);
+    store_sums(s, t);
+}
+
+/* The same of A as it lies in memory, MR rows lda apart. Every third row has a pointer, the other
+ * two are reached from it by lda and 2 lda: fourteen pointers are more than there are registers. */
+AVX512 static void kernel_rows(size_t k, const float *restrict a, size_t lda,
+                               const float *restrict b, const target *t)
+{
+    enum { GROUPS = (MR + 2) / 3 };
+    __m512 s[MR][2];
+    const float *group[GROUPS];
+    clear_sums(s, t);
+#pragma GCC unroll 5
+    for (int g = 0; g < GROUPS; g++) group[g] = a + 3 * (size_t)g * lda;
+    for (size_t p = 0; p < k; p++, b += NR) {
+        __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + 16);
 #pragma GCC unroll 14
-    for (int i = 0; i < MR; i++) {
-        if ((size_t)i >= t->rows) break;
-        store_row(t->c + (size_t)i * t->ldc, s[i][0], m0, t->alpha, t->beta);
-        if (m1) store_row(t->c + (size_t)i * t->ldc + 16, s[i][1], m1, t->alpha, t->beta);
+        for (int i = 0; i < MR; i++) {
+            __m512 ai = _mm512_set1_ps(group[i / 3][(size_t)(i % 3) * lda]);
+            s[i][0] = _mm512_fmadd_ps(ai, b0, s[i][0]);
+            s[i][1] = _mm512_fmadd_ps(ai, b1, s[i][1]);
+        }
+#pragma GCC unroll 5
+        for (int g = 0; g < GROUPS; g++) group[g]++;
     }
+    store_sums(s, t);
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
@@ -182,6 +228,15 @@ static buffer *take_buffer(void)
 
 /* ---- a product ------------------------------------------------------------------------------- */
 
+/* Where the threads of a product wait for each other, and the tiles they take. Waiting spins for
+ * some microseconds, then offers the core to whoever wants it: OpenMP's own barrier goes to sleep
+ * by a system call, which costs more than a small product, or spins while the thread that is waited
+ * for has no core. */
+typedef struct {
+    atomic_uint arrived, round;
+    atomic_size_t next[2]; /* tiles taken, of this round and the next */
+} meeting;
+
 typedef struct {
     bool ta, tb;
     size_t m, n, k, lda, ldb, ldc;
@@ -190,6 +245,7 @@ typedef struct {
     float *c;
     cf_gemm_extra extra;
     float *packed_a, *packed_b;
+    meeting meet;
 } product;
 
 typedef struct {
@@ -201,45 +257,45 @@ typedef struct {
 
 /* ---- on the way ------------------------------------------------------------------------------ */
 
+/* 1 / (1 + exp(-1.702 x)) to 2 ulp: cf_fast_exp's polynomial; the quotient is an estimate of 14
+ * bits and one step of Newton's, twice as fast as a division. */
+AVX512 static inline __m512 sigmoid_1702(__m512 x)
+{
+    static const float term[] = { 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                  4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f };
+    x = _mm512_mul_ps(x, _mm512_set1_ps(-1.702f));
+    x = _mm512_min_ps(_mm512_set1_ps(87), _mm512_max_ps(_mm512_set1_ps(-87), x));
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 0);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(term[0]);
+#pragma GCC unroll 5
+    for (int i = 1; i < 6; i++) p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(term[i]));
+    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1)));
+    __m512 d = _mm512_add_ps(_mm512_scalef_ps(p, n), _mm512_set1_ps(1));
+    __m512 q = _mm512_rcp14_ps(d);
+    return _mm512_mul_ps(q, _mm512_fnmadd_ps(d, q, _mm512_set1_ps(2)));
+}
+
+/* n is a multiple of 16 */
 AVX512 static void gelu_range(float *x, size_t n)
 {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) x[i] = x[i] / (1 + cf_fast_exp(-1.702f * x[i]));
-}
-
-AVX512 static void add_row(float *restrict c, const float *restrict bias, const float *restrict add,
-                           size_t n)
-{
-    if (bias && add) {
-#pragma omp simd
-        for (size_t j = 0; j < n; j++) c[j] += bias[j] + add[j];
-        return;
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 v = _mm512_loadu_ps(x + i);
+        _mm512_storeu_ps(x + i, _mm512_mul_ps(v, sigmoid_1702(v)));
     }
-    const float *one = bias ? bias : add;
-#pragma omp simd
-    for (size_t j = 0; j < n; j++) c[j] += one[j];
 }
 
+/* c *= s + 1.702 x s (1 - s), QuickGELU's slope at x */
 AVX512 static void slope_row(float *restrict c, const float *restrict x, size_t n)
 {
-#pragma omp simd
-    for (size_t j = 0; j < n; j++) {
-        float s = 1 / (1 + cf_fast_exp(-1.702f * x[j]));
-        c[j] *= s + 1.702f * x[j] * s * (1 - s);
-    }
-}
-
-/* A tile of C that has just been stored and is still near. */
-static void finish_tile(const product *g, const block *k, size_t i, size_t j, size_t rows,
-                        size_t columns)
-{
-    const cf_gemm_extra *e = &g->extra;
-    bool adds = k->first && (e->bias || e->add), slopes = k->last && e->slope;
-    for (size_t r = i; (adds || slopes) && r < i + rows; r++) {
-        float *c = g->c + r * g->ldc + j;
-        const float *add = e->add ? e->add + r % e->add_rows * g->n + j : NULL;
-        if (adds) add_row(c, e->bias ? e->bias + j : NULL, add, columns);
-        if (slopes) slope_row(c, e->slope + r * g->n + j, columns);
+    for (size_t j = 0; j < n; j += 16) {
+        __mmask16 there = (__mmask16)((1u << smaller(n - j, 16)) - 1);
+        __m512 v = _mm512_maskz_loadu_ps(there, x + j), s = sigmoid_1702(v);
+        __m512 t =
+            _mm512_mul_ps(_mm512_mul_ps(v, _mm512_set1_ps(1.702f)), _mm512_fnmadd_ps(s, s, s));
+        t = _mm512_mul_ps(_mm512_add_ps(s, t), _mm512_maskz_loadu_ps(there, c + j));
+        _mm512_mask_storeu_ps(c + j, there, t);
     }
 }
 
@@ -252,6 +308,13 @@ static void pack_b(const product *g, const block *k, size_t panel)
     float *to = g->packed_b + panel * NR * k->depth;
     pack_panel(to, NR, from, g->ldb, columns, k->depth, g->tb);
     if (g->extra.gelu_b) gelu_range(to, NR * k->depth);
+}
+
+/* Whether A is read where it lies, but for a last panel of fewer rows. Not where rows are whole
+ * multiples of 4096 bytes apart: all of a panel would share one set of the first cache. */
+static bool a_in_place(const product *g)
+{
+    return !g->ta && !g->extra.gelu_a && g->lda % 1024 != 0;
 }
 
 static void pack_a(const product *g, const block *k, size_t panel)
@@ -270,9 +333,9 @@ typedef struct {
     size_t row_tiles, column_tiles;
 } tiling;
 
-static tiling tiling_of(const block *k)
+static tiling tiling_of(const block *k, size_t threads)
 {
-    size_t threads = (size_t)omp_get_num_threads(), panels = (k->columns + NR - 1) / NR;
+    size_t panels = (k->columns + NR - 1) / NR;
     size_t enough = threads > 1 ? 3 * threads : 1;
     tiling t = { .rows = MC, .panels = TILE_PANELS };
     for (;;) {
@@ -288,28 +351,94 @@ static tiling tiling_of(const block *k)
     }
 }
 
+/* MR x NR at row i, column j of the block. */
+static void run_panels(const product *g, const block *k, size_t i, size_t j)
+{
+    const cf_gemm_extra *e = &g->extra;
+    size_t row = k->i + i, column = k->j + j;
+    const target t = { .c = g->c + row * g->ldc + column,
+                       .ldc = g->ldc,
+                       .rows = smaller(MR, k->rows - i),
+                       .columns = smaller(NR, k->columns - j),
+                       .alpha = g->alpha,
+                       .beta = k->beta,
+                       .bias = k->first && e->bias ? e->bias + column : NULL,
+                       .add = k->first && e->add ? e->add + column : NULL,
+                       .ld_add = g->n,
+                       .add_row = row,
+                       .add_rows = e->add_rows };
+    const float *b = g->packed_b + j * k->depth;
+    if (t.rows == MR && a_in_place(g))
+        kernel_rows(k->depth, g->a + row * g->lda + k->p, g->lda, b, &t);
+    else
+        kernel(k->depth, g->packed_a + i / MR * a_stride(k->depth), b, &t);
+    /* while it is near */
+    for (size_t r = 0; k->last && e->slope && r < t.rows; r++)
+        slope_row(t.c + r * g->ldc, e->slope + (row + r) * g->n + column, t.columns);
+}
+
 static void run_tile(const product *g, const block *k, const tiling *by, size_t tile)
 {
     size_t row = tile % by->row_tiles * by->rows, column = tile / by->row_tiles * by->panels * NR;
     size_t i_end = smaller(k->rows, row + by->rows);
     size_t j_end = smaller(k->columns, column + by->panels * NR);
-    for (size_t j = column; j < j_end; j += NR) {
-        for (size_t i = row; i < i_end; i += MR) {
-            const target t = { .c = g->c + (k->i + i) * g->ldc + k->j + j,
-                               .ldc = g->ldc,
-                               .rows = smaller(MR, k->rows - i),
-                               .columns = smaller(NR, k->columns - j),
-                               .alpha = g->alpha,
-                               .beta = k->beta };
-            kernel(k->depth, g->packed_a + i / MR * a_stride(k->depth), g->packed_b + j * k->depth,
-                   &t);
-            finish_tile(g, k, k->i + i, k->j + j, t.rows, t.columns);
-        }
+    for (size_t j = column; j < j_end; j += NR)
+        for (size_t i = row; i < i_end; i += MR) run_panels(g, k, i, j);
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+/* One of the threads of a product. */
+typedef struct {
+    size_t id, n;
+    unsigned round; /* meetings it has been to */
+} worker;
+
+/* Returns once all have come. */
+static void meet(meeting *m, worker *w)
+{
+    enum { SPINS = 2000 };
+    unsigned round = w->round++;
+    if (w->n == 1) {
+        atomic_store_explicit(&m->next[w->round % 2], 0, memory_order_relaxed);
+        return;
+    }
+    if (atomic_fetch_add_explicit(&m->arrived, 1, memory_order_acq_rel) + 1 == w->n) {
+        atomic_store_explicit(&m->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&m->next[w->round % 2], 0, memory_order_relaxed);
+        atomic_store_explicit(&m->round, w->round, memory_order_release);
+        return;
+    }
+    for (size_t spins = 0; atomic_load_explicit(&m->round, memory_order_acquire) == round;) {
+        if (++spins < SPINS)
+            _mm_pause();
+        else
+            sched_yield();
     }
 }
 
-/* By every thread of a region, or by one alone. Implicit barriers end each loop. */
-static void run_blocks(const product *g)
+/* The next tile of those between two meetings. */
+static size_t take_tile(meeting *m, const worker *w)
+{
+    return atomic_fetch_add_explicit(&m->next[w->round % 2], 1, memory_order_relaxed);
+}
+
+static void pack_block(const product *g, const block *k, const worker *w, bool with_b)
+{
+    size_t b_panels = with_b ? up(k->columns, NR) / NR : 0, a_panels = up(k->rows, MR) / MR;
+    for (size_t i = b_panels * w->id / w->n; i < b_panels * (w->id + 1) / w->n; i++)
+        pack_b(g, k, i);
+    if (a_in_place(g)) {
+        if (k->rows % MR != 0 && w->id + 1 == w->n) pack_a(g, k, a_panels - 1);
+        return;
+    }
+    for (size_t i = a_panels * w->id / w->n; i < a_panels * (w->id + 1) / w->n; i++)
+        pack_a(g, k, i);
+}
+
+/* By every thread of the product. Two meetings a block: nobody reads what is not packed yet, nobody
+ * packs where others still read; the last is the end of the parallel region. */
+static void run_blocks(product *g, worker w)
 {
     size_t parts = (g->k + KC - 1) / KC, depth = (g->k + parts - 1) / parts;
     for (size_t j = 0; j < g->n; j += NC) {
@@ -321,18 +450,14 @@ static void run_blocks(const product *g)
                         .beta = p == 0 ? g->beta : 1,
                         .first = p == 0,
                         .last = p + depth >= g->k };
-            size_t b_panels = up(k.columns, NR) / NR;
-#pragma omp for schedule(static) nowait
-            for (size_t panel = 0; panel < b_panels; panel++) pack_b(g, &k, panel);
             for (k.i = 0; k.i < g->m; k.i += MC_ALL) {
                 k.rows = smaller(MC_ALL, g->m - k.i);
-                size_t a_panels = up(k.rows, MR) / MR;
-#pragma omp for schedule(static)
-                for (size_t panel = 0; panel < a_panels; panel++) pack_a(g, &k, panel);
-                const tiling by = tiling_of(&k);
-#pragma omp for schedule(dynamic)
-                for (size_t tile = 0; tile < by.row_tiles * by.column_tiles; tile++)
-                    run_tile(g, &k, &by, tile);
+                if (j + p + k.i > 0) meet(&g->meet, &w);
+                pack_block(g, &k, &w, k.i == 0);
+                meet(&g->meet, &w);
+                const tiling by = tiling_of(&k, w.n);
+                for (size_t t; (t = take_tile(&g->meet, &w)) < by.row_tiles * by.column_tiles;)
+                    run_tile(g, &k, &by, t);
             }
         }
     }
@@ -342,9 +467,13 @@ static void run_product(product *g, buffer *memory)
 {
     g->packed_b = memory->memory;
     g->packed_a = memory->memory + B_FLOATS;
-    bool alone = omp_in_parallel() || g->m * g->n * g->k < (size_t)1 << 18;
-#pragma omp parallel if (!alone)
-    run_blocks(g);
+    if (omp_in_parallel() || g->m * g->n * g->k < (size_t)1 << 18) {
+        run_blocks(g, (worker){ .n = 1 });
+    } else {
+#pragma omp parallel
+        run_blocks(
+            g, (worker){ .id = (size_t)omp_get_thread_num(), .n = (size_t)omp_get_num_threads() });
+    }
     atomic_flag_clear_explicit(&memory->used, memory_order_release);
 }
 
