@@ -117,15 +117,21 @@ cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, c
 cf_status cf_xclip_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t, cf_tensor *c,
                           cf_xclip_watch *watch, void *user);
 
-/* Frozen text features of one list of texts, computed once. Keyed by the token table: asking for
- * another table computes again. Zero-initialise; cf_text_cache_fini at the end. */
+/* Text features of K classes, each told in one or several templates, computed once. Keyed by the
+ * token table: asking for another table computes again. Zero-initialise; cf_text_cache_fini at the
+ * end. */
 typedef struct {
     uint64_t key;
-    size_t K;
-    cf_real *features; /* [K, e] */
+    size_t K, templates;
+    cf_real *each;     /* [templates, K, e] */
+    cf_real *features; /* [K, e] for a test: cf_text_mean of them, or `each` itself if it is one */
 } cf_text_cache;
+/* tokens [templates, K, context] */
 cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
-                            const int32_t *tokens, size_t K);
+                            const int32_t *tokens, size_t templates, size_t K);
+/* out [K, e]: the mean over the templates of each [templates, K, e], every row divided by its
+ * length. */
+void cf_text_mean(cf_real *out, const cf_real *each, size_t templates, size_t K, size_t e);
 void cf_text_cache_fini(cf_text_cache *cache);
 
 /* ---- weights --------------------------------------------------------------------------------- */

@@ -165,6 +165,7 @@ typedef enum {
     CF_RNG_VIEWS,     /* frames of random test views: epoch = view */
     CF_RNG_REPLACE,   /* what takes the place of a video that cannot be read */
     CF_RNG_SHOTS,     /* few-shot and zero-shot draws: index = class or set */
+    CF_RNG_TEMPLATE,  /* the texts' template of one micro-batch */
 } cf_rng_purpose;
 
 typedef struct {

@@ -47,7 +47,7 @@ typedef struct cf_config {
         cf_on_error on_error;
     } data;
     struct {
-        char *arch, *pretrained, *resume, *bpe;
+        char *arch, *pretrained, *resume, *bpe, *prompt_templates;
         double drop_path_rate, prompt_alpha, logit_scale;
         bool fix_text, fix_visual;
         cf_config_fix fix_logit_scale;
@@ -271,6 +271,7 @@ typedef struct {
     const char *weights, *vocabulary;
     size_t parameters, trained;                /* numbers in the model; of them trained */
     size_t train_videos, test_videos, classes; /* 0 videos: no such dataset, or not known */
+    size_t templates;                          /* texts of each class */
     const char *train_source, *test_source;    /* where they come from */
     size_t micro_batches, views;               /* of an epoch; of each test video */
     int64_t steps, first_step; /* optimiser steps of the run; done before it was resumed */

@@ -32,7 +32,11 @@ static void print_model(FILE *to, const char *prefix, const cf_run_plan *p)
     fprintf(to, "%smodel    %s, %zu px in patches of %zu, %zu blocks of width %zu, %s", prefix,
             p->config->model.arch, m->image, m->patch, m->vision_layers, m->vision_width,
             cf_video_encoder_text(m->video));
-    fprintf(to, ", MIT %zu, prompts %zu\n", m->mit_layers, m->prompt_layers);
+    fprintf(to, ", MIT %zu, ", m->mit_layers);
+    if (p->templates > 1)
+        fprintf(to, "texts in %zu templates\n", p->templates);
+    else
+        fprintf(to, "prompts %zu\n", m->prompt_layers);
     fprintf(to, "%s         %.3f M numbers, %.3f M trained%s; from %s\n", prefix,
             (double)p->parameters / 1e6, (double)p->trained / 1e6,
             m->train_text ? ", the text side too" : "",

@@ -86,31 +86,65 @@ cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, s
 
 /* ---- cache of frozen features ---------------------------------------------------------------- */
 
-cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
-                            const int32_t *tokens, size_t K)
+void cf_text_mean(cf_real *out, const cf_real *each, size_t templates, size_t K, size_t e)
 {
-    uint64_t key = cf_hash64(tokens, K * m->config.context * sizeof *tokens);
-    if (cache->features && cache->key == key && cache->K == K) return CF_OK;
-    cf_real *features = NULL;
-    CF_TRY(cf_alloc(&features, K * m->config.embed, sizeof *features));
-    cf_tape_reset(t);
-    bool before = cf_tape_record(t, false);
-    cf_tensor *c = cf_xclip_text(m, t, tokens, K);
-    cf_tape_record(t, before);
-    cf_status status = cf_tape_status(t);
-    if (status == CF_OK) status = cf_tensor_copy(features, c);
-    cf_tape_reset(t);
-    if (status != CF_OK) {
-        cf_free(features);
-        return status;
+#pragma omp parallel for schedule(static)
+    for (size_t k = 0; k < K; k++) {
+        cf_real *to = out + k * e;
+        for (size_t j = 0; j < e; j++) to[j] = 0;
+        for (size_t i = 0; i < templates; i++) {
+            const cf_real *c = each + (i * K + k) * e;
+            double share = 1 / (sqrt(cf_vec_sum_squares(c, e)) * (double)templates);
+            for (size_t j = 0; j < e; j++) to[j] += (cf_real)((double)c[j] * share);
+        }
     }
+}
+
+/* One template after the other: all of them at once would take that many times the memory. */
+static cf_status compute_each(cf_real *each, const cf_xclip *m, cf_tape *t, const int32_t *tokens,
+                              size_t templates, size_t K)
+{
+    cf_status status = CF_OK;
+    bool before = cf_tape_record(t, false);
+    for (size_t i = 0; i < templates && status == CF_OK; i++) {
+        cf_tape_reset(t);
+        cf_tensor *c = cf_xclip_text(m, t, tokens + i * K * m->config.context, K);
+        status = cf_tape_status(t);
+        if (status == CF_OK) status = cf_tensor_copy(each + i * K * m->config.embed, c);
+    }
+    cf_tape_record(t, before);
+    cf_tape_reset(t);
+    return status;
+}
+
+cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
+                            const int32_t *tokens, size_t templates, size_t K)
+{
+    size_t e = m->config.embed, n, rows;
+    cf_status status = CF_OK;
+    CF_TRY(cf_mul_size(&rows, templates, K));
+    CF_TRY(cf_mul_size(&n, rows, e));
+    cf_text_cache new = { .key = cf_hash64(tokens, rows * m->config.context * sizeof *tokens),
+                          .K = K,
+                          .templates = templates };
+    if (cache->features && cache->key == new.key && cache->K == K && cache->templates == templates)
+        return CF_OK;
+    CF_GO(cf_alloc(&new.each, n, sizeof *new.each));
+    new.features = new.each;
+    if (templates > 1) CF_GO(cf_alloc(&new.features, K * e, sizeof *new.features));
+    CF_GO(compute_each(new.each, m, t, tokens, templates, K));
+    if (templates > 1) cf_text_mean(new.features, new.each, templates, K, e);
     cf_text_cache_fini(cache);
-    *cache = (cf_text_cache){ .key = key, .K = K, .features = features };
+    *cache = new;
     return CF_OK;
+done:
+    cf_text_cache_fini(&new);
+    return status;
 }
 
 void cf_text_cache_fini(cf_text_cache *cache)
 {
-    cf_free(cache->features);
+    if (cache->features != cache->each) cf_free(cache->features);
+    cf_free(cache->each);
     *cache = (cf_text_cache){ 0 };
 }

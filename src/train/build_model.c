@@ -130,6 +130,20 @@ static cf_video_encoder encoder_of(const cf_config *c)
     return of[c->model.video];
 }
 
+static cf_status decide_prompt(cf_config *c, const cf_xclip_config *sizes, const char *path)
+{
+    bool prompts = sizes->prompt_layers > 0; /* of an ensemble no tensor tells */
+    if ((c->model.prompt == CF_PROMPT_VIDEO) != prompts) {
+        bool off =
+            !prompts && c->model.prompt_layers == 0; /* written as 0 layers instead of none */
+        if (cf_config_given(c, "MODEL.PROMPT") && !off)
+            return contradicts(c, "MODEL.PROMPT", path, prompts ? "prompts" : "no prompts");
+        c->model.prompt = prompts ? CF_PROMPT_VIDEO : CF_PROMPT_NONE;
+    }
+    if (!prompts) return CF_OK;
+    return decide(c, "MODEL.PROMPT_LAYERS", &c->model.prompt_layers, sizes->prompt_layers, path);
+}
+
 /* The parts beside CLIP, where the file has any of them. */
 static cf_status decide_parts(cf_config *c, const cf_xclip_config *sizes, const char *path)
 {
@@ -147,18 +161,7 @@ static cf_status decide_parts(cf_config *c, const cf_xclip_config *sizes, const 
         return contradicts(c, "MODEL.VIDEO", path, encoders[sizes->video].has);
     if (encoder_of(c) != sizes->video) c->model.video = video;
     CF_TRY(decide(c, "MODEL.MIT_LAYERS", &c->model.mit_layers, sizes->mit_layers, path));
-    bool prompts = sizes->prompt_layers > 0;
-    if ((c->model.prompt == CF_PROMPT_VIDEO) != prompts) {
-        bool off =
-            !prompts && c->model.prompt_layers == 0; /* written as 0 layers instead of none */
-        if (cf_config_given(c, "MODEL.PROMPT") && !off)
-            return contradicts(c, "MODEL.PROMPT", path, prompts ? "prompts" : "no prompts");
-        c->model.prompt = prompts ? CF_PROMPT_VIDEO : CF_PROMPT_NONE;
-    }
-    if (prompts)
-        CF_TRY(
-            decide(c, "MODEL.PROMPT_LAYERS", &c->model.prompt_layers, sizes->prompt_layers, path));
-    return CF_OK;
+    return decide_prompt(c, sizes, path);
 }
 
 static cf_status sizes_from_arch(cf_xclip_config *out, const cf_config *c, size_t vocabulary)

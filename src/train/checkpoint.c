@@ -284,11 +284,20 @@ static bool is_one_of(const char *key, const char *const *keys, size_t n)
 
 static cf_status adopt_key(cf_config *c, const cf_config *old, size_t i, const char *path)
 {
-    static const char *const taken[] = {
-        "TRAIN.LR",           "TRAIN.NEW_LR_FACTOR", "TRAIN.EPOCHS",          "TRAIN.WARMUP_EPOCHS",
-        "TRAIN.WEIGHT_DECAY", "TRAIN.CLIP_GRAD",     "TRAIN.RANKS",           "TRAIN.EMA",
-        "MODEL.FIX_TEXT",     "MODEL.FIX_VISUAL",    "MODEL.FIX_LOGIT_SCALE", "SEED"
-    };
+    static const char *const taken[] = { "TRAIN.LR",
+                                         "TRAIN.NEW_LR_FACTOR",
+                                         "TRAIN.EPOCHS",
+                                         "TRAIN.WARMUP_EPOCHS",
+                                         "TRAIN.WEIGHT_DECAY",
+                                         "TRAIN.CLIP_GRAD",
+                                         "TRAIN.RANKS",
+                                         "TRAIN.EMA",
+                                         "MODEL.FIX_TEXT",
+                                         "MODEL.FIX_VISUAL",
+                                         "MODEL.FIX_LOGIT_SCALE",
+                                         "MODEL.PROMPT",
+                                         "MODEL.PROMPT_TEMPLATES",
+                                         "SEED" };
     /* What the run began with, and config.yaml repeats. */
     static const char *const began[] = { "MODEL.RESUME", "MODEL.PRETRAINED" };
     static const char *const told[] = { "DATA.NUM_FRAMES", "DATA.SHUFFLE", "DATA.SAMPLING",

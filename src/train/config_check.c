@@ -100,6 +100,11 @@ static void log_unused(const cf_config *c)
 
 static void log_suspicious(const cf_config *c)
 {
+    if (*c->model.prompt_templates && c->model.prompt != CF_PROMPT_ENSEMBLE)
+        cf_log(CF_LOG_WARNING,
+               "configuration: MODEL.PROMPT_TEMPLATES has no effect: MODEL.PROMPT is no ensemble "
+               "(%s)",
+               where(c, "MODEL.PROMPT_TEMPLATES"));
     if (c->aug.mixup <= 0 && is_given(c, "AUG.MIXUP") && c->aug.cutmix > 0)
         cf_log(CF_LOG_WARNING, "configuration: AUG.MIXUP 0 switches cutmix off too (%s)",
                where(c, "AUG.MIXUP"));
@@ -165,9 +170,8 @@ cf_status cf_config_settle(cf_config *c)
 
 cf_status cf_config_check(const cf_config *c)
 {
-    cf_config_prompt prompt = c->model.prompt;
     CF_TRY(cf_config_check_variant(c));
-    CF_TRY(unimplemented(c, "MODEL.PROMPT", prompt == CF_PROMPT_VIDEO || prompt == CF_PROMPT_NONE));
+    CF_TRY(unimplemented(c, "MODEL.PROMPT", c->model.prompt != CF_PROMPT_VECTORS));
     CF_TRY(unimplemented(c, "MODEL.HEAD", c->model.head == CF_HEAD_TEXT));
     if (c->test.num_crop != 1 && c->test.num_crop != 3)
         return CF_FAIL(CF_EINVAL, "configuration: TEST.NUM_CROP must be 1 or 3, not %d (%s)",

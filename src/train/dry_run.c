@@ -133,20 +133,24 @@ static cf_status open_weights(cf_weights **out, dry *d)
 }
 
 /* A name of n bytes has about n / 4 tokens beside its start and end. */
-static cf_status guess_tokens(cf_classes *c, size_t context)
+static cf_status guess_tokens(cf_classes *c, const cf_templates *t, size_t context)
 {
-    enum { UNKNOWN = 10 };
-    size_t n, longest = c->name ? 0 : UNKNOWN;
-    for (size_t k = 0; c->name && k < c->n; k++) {
-        size_t length = 2 + (strlen(c->name[k]) + 3) / 4;
-        if (length > longest) longest = length;
-    }
-    if (longest > context) longest = context;
+    enum { UNKNOWN = 32 };
+    size_t n, all, longest = c->name ? 0 : UNKNOWN;
+    for (size_t k = 0; c->name && k < c->n; k++)
+        if (strlen(c->name[k]) > longest) longest = strlen(c->name[k]);
     c->context = context;
+    c->templates = t->n;
     CF_TRY(cf_mul_size(&n, c->n, context));
-    CF_TRY(cf_alloc_zero(&c->tokens, n, sizeof *c->tokens));
+    CF_TRY(cf_mul_size(&all, n, t->n));
+    CF_TRY(cf_alloc_zero(&c->tokens, all, sizeof *c->tokens));
     CF_TRY(cf_alloc_zero(&c->gathered, n, sizeof *c->gathered));
-    for (size_t k = 0; k < c->n; k++) c->tokens[k * context + longest - 1] = 1; /* ends there */
+    for (size_t i = 0; i < t->n; i++) {
+        size_t length = 2 + (longest + strlen(t->text[i]) - strlen("{}") + 3) / 4;
+        if (length > context) length = context;
+        for (size_t k = 0; k < c->n; k++)
+            c->tokens[i * n + k * context + length - 1] = 1; /* ends there */
+    }
     return CF_OK;
 }
 
@@ -165,6 +169,7 @@ static cf_status open_model(dry *d)
     const cf_config *c = r->config;
     cf_weights *file = NULL;
     cf_xclip_config m;
+    cf_templates templates = { 0 };
     cf_status status = CF_OK;
     CF_TRY(open_weights(&file, d));
     if (r->resuming && file && !r->options.only_test && cf_checkpoint_has_optimizer(file))
@@ -177,11 +182,14 @@ static cf_status open_model(dry *d)
     CF_GO(cf_run_model_config(&m, r, file));
     CF_GO(cf_xclip_plan(&r->model, &m));
     CF_GO(cf_run_check_trained(r));
-    if (r->tokenizer && r->classes.name)
+    if (r->tokenizer && r->classes.name) {
         CF_GO(cf_run_tokenize_classes(r));
-    else
-        CF_GO(guess_tokens(&r->classes, m.context));
+    } else {
+        CF_GO(cf_templates_open(&templates, c));
+        CF_GO(guess_tokens(&r->classes, &templates, m.context));
+    }
 done:
+    cf_templates_fini(&templates);
     cf_weights_close(file);
     return status;
 }

@@ -14,8 +14,9 @@
 
 cf_status cf_run_text_features(cf_run *r)
 {
-    if (cf_xclip_config_get(r->model)->train_text) cf_text_cache_fini(&r->text);
-    return cf_text_cache_get(&r->text, r->model, r->tape, r->classes.tokens, r->classes.n);
+    const cf_classes *c = &r->classes;
+    if (cf_run_text_is_trained(r)) cf_text_cache_fini(&r->text);
+    return cf_text_cache_get(&r->text, r->model, r->tape, c->tokens, c->templates, c->n);
 }
 
 typedef struct {

@@ -31,25 +31,28 @@ static void gather(void *to, const void *from, size_t row_bytes, const cf_batch 
                row_bytes);
 }
 
-static cf_tensor *frozen_features(cf_run *r, const cf_batch *b)
+bool cf_run_text_is_trained(const cf_run *r) { return cf_xclip_config_get(r->model)->train_text; }
+
+static cf_tensor *frozen_features(cf_run *r, const cf_batch *b, size_t template)
 {
     size_t e = cf_xclip_config_get(r->model)->embed;
-    const cf_real *features = r->text.features;
+    bool dry = cf_tape_is_dry(r->tape);
+    const cf_real *features = dry ? NULL : r->text.each + template * r->classes.n * e;
     if (!is_every_class(r, b)) {
         cf_real *rows = cf_tape_push(r->tape, b->n_columns * e, sizeof *rows);
         if (!rows) return NULL;
-        if (!cf_tape_is_dry(r->tape)) gather(rows, features, e * sizeof *rows, b);
+        if (!dry) gather(rows, features, e * sizeof *rows, b);
         features = rows;
     }
     return cf_tensor_input(r->tape, cf_shape_of(b->n_columns, e), features, false);
 }
 
-static cf_tensor *trained_features(cf_run *r, const cf_batch *b)
+static cf_tensor *trained_features(cf_run *r, const cf_batch *b, size_t template)
 {
     const cf_classes *c = &r->classes;
-    const int32_t *tokens = c->tokens;
+    const int32_t *tokens = c->tokens + template * c->n * c->context;
     if (!is_every_class(r, b)) {
-        gather(c->gathered, c->tokens, c->context * sizeof *c->tokens, b);
+        gather(c->gathered, tokens, c->context * sizeof *c->tokens, b);
         tokens = c->gathered;
     }
     return cf_xclip_text(r->model, r->tape, tokens, b->n_columns);
@@ -57,7 +60,7 @@ static cf_tensor *trained_features(cf_run *r, const cf_batch *b)
 
 /* ---- one micro-batch ------------------------------------------------------------------------- */
 
-cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t)
+cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t, size_t template)
 {
     cf_xclip_outputs out;
     const cf_xclip_run mode = { .training = true, .seed = (uint64_t)r->config->seed, .step = t };
@@ -65,8 +68,8 @@ cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t
     cf_tensor *video =
         cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->T, 3, b->size, b->size), b->video);
     CF_TRY(cf_xclip_video(&out, r->model, r->tape, video, &mode, NULL, NULL));
-    bool trained = cf_xclip_config_get(r->model)->train_text;
-    cf_tensor *text = trained ? trained_features(r, b) : frozen_features(r, b);
+    cf_tensor *text = cf_run_text_is_trained(r) ? trained_features(r, b, template)
+                                                : frozen_features(r, b, template);
     CF_TRY(cf_tape_status(r->tape));
     CF_TRY(cf_xclip_scores(&out, r->model, r->tape, text, NULL, NULL));
     cf_tensor *target = cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->n_columns), b->target);
@@ -91,12 +94,19 @@ typedef struct {
     double forward_s, backward_s, flop;
 } step_sums;
 
+/* Of micro-batch t: from seed and number alone, so that a resumed run draws the same. */
+static size_t draw_template(const cf_run *r, uint64_t t)
+{
+    cf_rng rng = cf_rng_make((uint64_t)r->config->seed, CF_RNG_TEMPLATE, 0, t);
+    return cf_rng_below(&rng, (uint32_t)r->classes.templates);
+}
+
 /* Adds its gradients and to *s. t: number of the micro-batch in the run. */
 static cf_status run_micro_batch(step_sums *s, cf_run *r, const cf_batch *b, uint64_t t)
 {
     cf_tensor *mean;
     double began = cf_seconds();
-    CF_TRY(cf_run_loss(&mean, r, b, t));
+    CF_TRY(cf_run_loss(&mean, r, b, t, draw_template(r, t)));
     double loss = (double)mean->data[0], computed = cf_seconds();
     if (!isfinite(loss)) return not_finite(r, "loss", loss);
     CF_TRY(cf_tape_backward(r->tape, mean, (cf_real)(1.0 / (double)r->accumulation)));
@@ -187,7 +197,7 @@ cf_status cf_run_epoch(cf_run *r)
     int64_t end = (int64_t)(r->micro_batches / r->accumulation * r->accumulation);
     if (r->at.micro >= end) return CF_OK;
     CF_TRY(cf_loader_start(r->loader, (uint32_t)r->at.epoch, (size_t)r->at.micro));
-    if (!cf_xclip_config_get(r->model)->train_text) CF_TRY(cf_run_text_features(r));
+    if (!cf_run_text_is_trained(r)) CF_TRY(cf_run_text_features(r));
     for (;;) {
         if (cf_run_stopped(r)) return CF_FAIL(CF_EINTERRUPTED, "stopped");
         if (r->at.micro >= end) break;

@@ -49,12 +49,16 @@ typedef struct {
 /* All class texts, once; scores of the clips of a test. */
 static cf_status dry_text(counts *out, cf_run *dry)
 {
-    cf_tape_reset(dry->tape);
+    const cf_classes *c = &dry->classes;
     cf_tape_record(dry->tape, false);
-    cf_xclip_text(dry->model, dry->tape, dry->classes.tokens, dry->classes.n);
-    out->text = cf_tape_stats_get(dry->tape).flop;
+    for (size_t i = 0; i < c->templates; i++) {
+        cf_tape_reset(dry->tape);
+        cf_xclip_text(dry->model, dry->tape, c->tokens + i * c->n * c->context, c->n);
+        CF_TRY(cf_tape_status(dry->tape));
+        out->text += cf_tape_stats_get(dry->tape).flop;
+    }
     cf_tape_record(dry->tape, true);
-    return cf_tape_status(dry->tape);
+    return CF_OK;
 }
 
 static cf_status dry_test(double *flop, cf_run *dry, size_t clips)
@@ -75,6 +79,7 @@ static cf_status dry_test(double *flop, cf_run *dry, size_t clips)
     return CF_OK;
 }
 
+/* Texts of other lengths take other steps: the largest counts for memory, the mean for time. */
 static cf_status dry_train(counts *out, cf_run *dry, size_t batch, size_t columns)
 {
     const cf_xclip_config *m = cf_xclip_config_get(dry->model);
@@ -88,9 +93,13 @@ static cf_status dry_train(counts *out, cf_run *dry, size_t batch, size_t column
                          .views = 1,
                          .T = m->frames,
                          .size = m->image };
-    cf_status status = cf_run_loss(&loss, dry, &b, 0);
-    if (status == CF_OK) status = cf_tape_backward(dry->tape, loss, 1);
-    out->train = cf_tape_stats_get(dry->tape).flop;
+    size_t n = cf_run_text_is_trained(dry) ? dry->classes.templates : 1;
+    cf_status status = CF_OK;
+    for (size_t i = 0; i < n && status == CF_OK; i++) {
+        status = cf_run_loss(&loss, dry, &b, 0, i);
+        if (status == CF_OK) status = cf_tape_backward(dry->tape, loss, 1);
+        out->train += cf_tape_stats_get(dry->tape).flop / (double)n;
+    }
     cf_free(class_id);
     return status;
 }
@@ -100,9 +109,9 @@ static cf_status dry_run(counts *out, cf_run_plan *p, const cf_run *r, const cf_
                          size_t batch, size_t columns)
 {
     cf_status status = CF_OK;
+    *out = (counts){ 0 };
     cf_run dry = { .config = r->config, .classes = r->classes };
     double flop;
-    dry.text.features = CF_ARENA_NOWHERE;
     CF_GO(cf_xclip_plan(&dry.model, m));
     CF_GO(cf_tape_new(&dry.tape, &(cf_tape_options){ .dry = true }));
     CF_GO(dry_text(out, &dry));
@@ -147,11 +156,12 @@ static cf_status add_batches(size_t *bytes, const cf_run *r, size_t batch)
 static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan *p,
                          const cf_xclip_config *m, const counts *c, size_t batch)
 {
-    size_t trained = p->trained * sizeof(cf_real), K = r->classes.n;
+    size_t trained = p->trained * sizeof(cf_real), K = r->classes.n, n = r->classes.templates;
     cf_plan_memory y = { .weights = p->parameters * sizeof(cf_real),
                          .activations = c->activations,
                          .buffers = c->buffers,
-                         .text = K * (m->embed * sizeof(cf_real) + 2 * m->context * 4),
+                         .text = K * ((n + (n > 1)) * m->embed * sizeof(cf_real) +
+                                      (n + 1) * m->context * sizeof(int32_t)),
                          .process = PROCESS_BYTES + (size_t)cf_threads() * THREAD_BYTES };
     if (!r->options.only_test) {
         y.gradients = trained;
@@ -206,6 +216,7 @@ cf_run_plan cf_run_plan_of(const cf_run *r)
         .train_source = r->train ? cf_dataset_source(r->train) : "",
         .test_source = r->test ? cf_dataset_source(r->test) : "",
         .classes = r->classes.n,
+        .templates = r->classes.templates,
         .micro_batches = r->micro_batches,
         .views = cf_run_views(r),
         .steps = r->steps,

@@ -75,14 +75,14 @@ static cf_status set_config(cf_config *c, const cf_predictor_options *o)
     return status;
 }
 
-/* A CLIP has no parts of X-CLIP: frames apart, their mean, or one frame where its run had one, bare
- * texts. */
+/* A CLIP has no parts of X-CLIP: frames apart, their mean, or one frame where its run had one, texts
+ * alone. */
 static void be_clip_mean(cf_config *c, const char *path)
 {
     bool one = c->model.video == CF_VIDEO_ONE;
     c->model.video = one ? CF_VIDEO_ONE : CF_VIDEO_MEAN;
     c->model.mit_layers = 0;
-    c->model.prompt = CF_PROMPT_NONE;
+    if (c->model.prompt != CF_PROMPT_ENSEMBLE) c->model.prompt = CF_PROMPT_NONE;
     if (one)
         cf_log(CF_LOG_INFO, "%s: a CLIP: one frame is scored (CLIP-One)", path);
     else
@@ -179,14 +179,6 @@ static cf_status load(cf_predictor *p)
     return CF_OK;
 }
 
-static cf_status fill_template(char **out, const char *template, const char *label)
-{
-    const char *at = template ? strstr(template, "{}") : NULL;
-    if (!template) return cf_strdup(out, label);
-    if (!at) return CF_FAIL(CF_EINVAL, "the template \"%s\" has no {} for the label", template);
-    return cf_format(out, "%.*s%s%s", (int)(at - template), template, label, at + 2);
-}
-
 /* Token rows of labels [first, first + n). */
 static cf_status tokenize(int32_t *tokens, const cf_predictor *p, const cf_labels *l, size_t first,
                           size_t n, const char *template)
@@ -195,7 +187,7 @@ static cf_status tokenize(int32_t *tokens, const cf_predictor *p, const cf_label
     memset(tokens, 0, n * context * sizeof *tokens);
     for (size_t i = 0; i < n; i++) {
         char *text;
-        CF_TRY(fill_template(&text, template, l->name[first + i]));
+        CF_TRY(cf_template_fill(&text, template, l->name[first + i]));
         cf_status status = cf_tokenize(tokens + i * context, &used, context, p->tokenizer, text);
         cf_free(text);
         CF_TRY(status);
@@ -223,6 +215,30 @@ done:
     return status;
 }
 
+/* [K, e]: in one template, or the mean over those that the weights were trained with. */
+static cf_status ensemble_features(cf_real *out, cf_predictor *p, const cf_labels *l,
+                                   const char *template)
+{
+    cf_templates t = { 0 };
+    cf_real *each = NULL;
+    cf_status status = CF_OK;
+    size_t rows, n, e = p->sizes.embed;
+    if (template) return text_features(out, p, l, template);
+    CF_TRY(cf_templates_open(&t, p->config));
+    CF_GO(cf_mul_size(&rows, t.n, l->n));
+    CF_GO(cf_mul_size(&n, rows, e));
+    CF_GO(cf_alloc(&each, n, sizeof *each));
+    for (size_t i = 0; i < t.n; i++) CF_GO(text_features(each + i * l->n * e, p, l, t.text[i]));
+    if (t.n > 1)
+        cf_text_mean(out, each, t.n, l->n, e);
+    else
+        memcpy(out, each, n * sizeof *each);
+done:
+    cf_templates_fini(&t);
+    cf_free(each);
+    return status;
+}
+
 cf_status cf_predictor_set_labels(cf_predictor *p, const cf_labels *labels, const char *template)
 {
     cf_status status = CF_OK;
@@ -234,7 +250,7 @@ cf_status cf_predictor_set_labels(cf_predictor *p, const cf_labels *labels, cons
     CF_TRY(cf_mul_size(&n, labels->n, p->sizes.embed));
     CF_GO(cf_alloc(&text, n, sizeof *text));
     CF_GO(cf_alloc(&sum, labels->n, sizeof *sum));
-    CF_GO(text_features(text, p, labels, template));
+    CF_GO(ensemble_features(text, p, labels, template));
     cf_free(p->text);
     cf_free(p->sum);
     p->text = text;

@@ -136,7 +136,7 @@ static cf_status tell_plan(cf_run *r)
 {
     if (!r->options.planned && !r->log) return CF_OK;
     cf_run_plan plan = cf_run_plan_of(r);
-    bool to_train = plan.model->train_text && !r->options.only_test;
+    bool to_train = cf_run_text_is_trained(r) && !r->options.only_test;
     size_t pair[2] = { 0, 0 };
     if (r->options.planned && !to_train && r->classes.n <= MOST_ALIKE_CLASSES)
         CF_TRY(cf_run_class_likeness(&plan.cosine, pair, r));

@@ -3,6 +3,7 @@
  *   vocabulary.c    finds and opens the tokenizer's file
  *   label_list.c    where the class names are
  *   run_classes.c   class names, their token table, their families
+ *   templates.c     texts around the class names
  *   plan.c          what a run will cost;  run_info.c  that and the machine as run.json
  *   run_log.c       log.jsonl;  events.c  the same numbers for TensorBoard
  *   resume.c        which file it starts from
@@ -23,11 +24,11 @@
 #include "crossframe/train.h"
 #include "train/events.h"
 
-/* The classes: row k of the token table is the text of class k. */
+/* The classes: row k of each template's token table is the text of class k. */
 typedef struct {
-    size_t n, context;
+    size_t n, context, templates;
     char **name;
-    int32_t *tokens;   /* [n, context] */
+    int32_t *tokens;   /* [templates, n, context] */
     int32_t *gathered; /* [n, context]: rows of a batch's classes, where the text is trained */
     bool chosen;       /* names are of DATA.LABEL_LIST, not of the pack */
 } cf_classes;
@@ -62,7 +63,7 @@ struct cf_run {
     cf_ema *ema;   /* NULL: TRAIN.EMA is 0 */
     bool averaged; /* the model has the averaged weights at the moment */
     cf_loader *loader;
-    cf_text_cache text; /* features of all classes */
+    cf_text_cache text; /* features of all classes, in all templates */
     cf_run_log *log;
     cf_events *events; /* NULL: TENSORBOARD is off */
     cf_schedule schedule;
@@ -116,6 +117,18 @@ cf_status cf_run_tokenize_classes(cf_run *r); /* needs tokenizer and model */
 /* The two classes whose text features are most alike, and their cosine (-1: fewer than two). */
 cf_status cf_run_class_likeness(double *cosine, size_t pair[2], cf_run *r);
 void cf_classes_fini(cf_classes *c);
+
+/* ---- templates.c ----------------------------------------------------------------------------- */
+
+/* Texts with {} where a class name goes. Zero-initialise; cf_templates_fini at the end. */
+typedef struct {
+    char **text;
+    size_t n;
+} cf_templates;
+/* Those of MODEL.PROMPT; one, the bare name, where it is no ensemble. */
+cf_status cf_templates_open(cf_templates *out, const cf_config *c);
+cf_status cf_template_fill(char **out, const char *template, const char *name);
+void cf_templates_fini(cf_templates *t);
 
 /* ---- resume.c -------------------------------------------------------------------------------- */
 
@@ -176,8 +189,11 @@ cf_status cf_run_info_write(const cf_run *r, const cf_run_plan *p);
 
 /* ---- loop.c, evaluate.c, metrics.c, scores.c, result_files.c --------------------------------- */
 
-/* The loss of a micro-batch on r->tape, which is reset; t: its number in the run. */
-cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t);
+/* The loss of a micro-batch on r->tape, which is reset; t: its number in the run; template: of the
+ * class texts. */
+cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t, size_t template);
+/* Whether the class texts' features change from step to step. */
+bool cf_run_text_is_trained(const cf_run *r);
 /* From r->at to the end of its epoch; CF_EINTERRUPTED after the step in which it was asked to
  * stop. */
 cf_status cf_run_epoch(cf_run *r);

@@ -104,16 +104,45 @@ cf_status cf_run_read_classes(cf_run *r)
     return CF_OK;
 }
 
+/* The token rows of one template. */
+static cf_status tokenize(int32_t *rows, const cf_run *r, const char *template)
+{
+    const cf_classes *c = &r->classes;
+    for (size_t k = 0; k < c->n; k++) {
+        char *text;
+        const char *one;
+        CF_TRY(cf_template_fill(&text, template, c->name[k]));
+        one = text;
+        cf_status status =
+            cf_tokenize_table(rows + k * c->context, r->tokenizer, &one, 1, c->context);
+        cf_free(text);
+        CF_TRY(status);
+    }
+    return CF_OK;
+}
+
 cf_status cf_run_tokenize_classes(cf_run *r)
 {
     cf_classes *c = &r->classes;
-    size_t n;
+    cf_templates t = { 0 };
+    cf_status status = CF_OK;
+    size_t n, all;
     c->context = cf_xclip_config_get(r->model)->context;
-    CF_TRY(cf_mul_size(&n, c->n, c->context));
-    CF_TRY(cf_alloc(&c->tokens, n, sizeof *c->tokens));
-    CF_TRY(cf_alloc(&c->gathered, n, sizeof *c->gathered));
-    return cf_tokenize_table(c->tokens, r->tokenizer, (const char *const *)c->name, c->n,
-                             c->context);
+    CF_TRY(cf_templates_open(&t, r->config));
+    CF_GO(cf_mul_size(&n, c->n, c->context));
+    CF_GO(cf_mul_size(&all, n, t.n));
+    CF_GO(cf_alloc(&c->tokens, all, sizeof *c->tokens));
+    CF_GO(cf_alloc(&c->gathered, n, sizeof *c->gathered));
+    for (size_t i = 0; i < t.n && status == CF_OK; i++)
+        status = tokenize(c->tokens + i * n, r, t.text[i]);
+    if (status == CF_EINVAL && t.n > 1)
+        status = CF_FAIL(CF_EINVAL,
+                         "MODEL.PROMPT ensemble: %s; MODEL.PROMPT_TEMPLATES may name shorter texts",
+                         cf_error());
+    c->templates = t.n;
+done:
+    cf_templates_fini(&t);
+    return status;
 }
 
 cf_status cf_run_class_likeness(double *cosine, size_t pair[2], cf_run *r)

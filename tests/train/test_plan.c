@@ -74,6 +74,41 @@ static void memory_and_flop_of_a_step(void **state)
     }
 }
 
+/* Texts in two templates of one length: a step takes what it would with one of them, a test's
+ * features the time of both. */
+static void templates_of_an_ensemble(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false), *file = test_path(folder, "templates.txt"), *templates;
+    assert_ok(cf_format(&templates, "MODEL.PROMPT_TEMPLATES=%s", file));
+    for (int trained = 0; trained < 2; trained++) {
+        const char *const more[] = { "MODEL.PROMPT=ensemble", templates,
+                                     trained ? "MODEL.FIX_TEXT=False" : "MODEL.FIX_TEXT=True",
+                                     NULL };
+        seen s, one;
+        assert_ok(cf_file_write(file, "red {}\n{} red\n", 14));
+        cf_config *c = micro_config(folder, "out", more);
+        double batch = c->train.batch_size;
+        cf_tape_stats real = run(&s, c, 2);
+        cf_config_free(c);
+        assert_int_equal(s.plan.templates, 2);
+        assert_int_equal(s.plan.memory.activations, real.activation_peak);
+        assert_int_equal(s.plan.memory.buffers, real.gradient_peak);
+        assert_near(s.plan.gflop_train * 1e9 * batch, real.flop, 1e-9 * real.flop);
+        assert_int_equal(s.plan.memory.text,
+                         4 * (3 * 64 * sizeof(cf_real) + 3 * 16 * sizeof(int32_t)));
+        assert_ok(cf_file_write(file, "red {}\n", 7));
+        c = micro_config(folder, "out", more);
+        run(&one, c, 1);
+        cf_config_free(c);
+        assert_near(s.plan.gflop_text, 2 * one.plan.gflop_text, 1e-9);
+        assert_near(s.plan.gflop_train, one.plan.gflop_train, 1e-9);
+    }
+    cf_free(templates);
+    cf_free(file);
+    test_folder_remove(folder);
+}
+
 /* Tests between and after the epochs take nothing that was not planned. */
 static void memory_of_a_whole_run(void **state)
 {
@@ -297,13 +332,10 @@ static void published_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_and_flop_of_a_step),
-        cmocka_unit_test(memory_of_a_whole_run),
-        cmocka_unit_test(flop_and_parts),
-        cmocka_unit_test(the_same_as_the_run),
-        cmocka_unit_test(what_is_missing),
-        cmocka_unit_test(how_long_it_takes),
-        cmocka_unit_test(published_models),
+        cmocka_unit_test(memory_and_flop_of_a_step), cmocka_unit_test(templates_of_an_ensemble),
+        cmocka_unit_test(memory_of_a_whole_run),     cmocka_unit_test(flop_and_parts),
+        cmocka_unit_test(the_same_as_the_run),       cmocka_unit_test(what_is_missing),
+        cmocka_unit_test(how_long_it_takes),         cmocka_unit_test(published_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

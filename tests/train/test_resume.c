@@ -83,6 +83,28 @@ static void frozen_parts_resume(void **state)
     test_folder_remove(folder);
 }
 
+/* A template is drawn from the number of the micro-batch, so that the drawing goes on, too. */
+static void ensembles_resume(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(true), *file = test_path(folder, "templates.txt"), *templates;
+    static const char text[] = "{}\n{} red\nblue {}\n";
+    const int64_t stops[] = { 1, 5, 7 };
+    assert_ok(cf_file_write(file, text, strlen(text)));
+    assert_ok(cf_format(&templates, "MODEL.PROMPT_TEMPLATES=%s", file));
+    for (int trained = 0; trained < 2; trained++) {
+        const char *const more[] = { "MODEL.PROMPT=ensemble", templates,
+                                     trained ? "MODEL.FIX_TEXT=False" : "MODEL.FIX_TEXT=True",
+                                     NULL };
+        micro_train_whole(folder, "whole", more);
+        train_in_parts(folder, "parts", more, stops, 3);
+        assert_same_runs(folder, "whole", "parts");
+    }
+    cf_free(templates);
+    cf_free(file);
+    test_folder_remove(folder);
+}
+
 /* ---- stopped in a test ----------------------------------------------------------------------- */
 
 typedef struct {
@@ -203,6 +225,6 @@ static void another_epoch_length_is_refused(void **state)
 }
 
 TESTS(TEST(every_step_resumes), TEST(trained_text_and_families_resume), TEST(frozen_parts_resume),
-      TEST(a_stopped_test_is_made_again), TEST(the_checkpoint_decides_the_schedule),
-      TEST(auto_resume_finds_last), TEST(weights_alone_start_at_epoch_0),
-      TEST(another_epoch_length_is_refused))
+      TEST(ensembles_resume), TEST(a_stopped_test_is_made_again),
+      TEST(the_checkpoint_decides_the_schedule), TEST(auto_resume_finds_last),
+      TEST(weights_alone_start_at_epoch_0), TEST(another_epoch_length_is_refused))
