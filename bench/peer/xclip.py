@@ -237,14 +237,23 @@ class XClip(nn.Module):
         self.transformer = Blocks(layers, w)
         self.token_embedding = nn.Embedding(*shape["token_embedding.weight"])
         self.ln_final = nn.LayerNorm(w)
+        vectors = shape.get("prompts_context")
+        self.prompts_context = nn.Parameter(torch.zeros(vectors)) if vectors else None
+
+    def encode_text(self, tokens):
+        """[K, context] -> [K, e]; the vectors, if there are any, stand behind the start token"""
+        x, end, n = self.token_embedding(tokens), tokens.argmax(1), tokens.shape[1]
+        if self.prompts_context is not None:
+            vectors = self.prompts_context.expand(len(x), -1, -1)
+            x, end = torch.cat([x[:, :1], vectors, x[:, 1:]], 1)[:, :n], end + vectors.shape[1]
+            assert end.max() < n
+        mask = torch.full((n, n), -torch.inf, dtype=self.text_projection.dtype).triu(1)
+        x = self.transformer(x + self.positional_embedding[:n], mask=mask)
+        return self.ln_final(x[torch.arange(len(x)), end]) @ self.text_projection
 
     @torch.no_grad()
     def text(self, tokens):
-        """[K, context] -> [K, e]"""
-        n = tokens.shape[1]
-        mask = torch.full((n, n), -torch.inf, dtype=self.text_projection.dtype).triu(1)
-        x = self.transformer(self.token_embedding(tokens) + self.positional_embedding[:n], mask=mask)
-        return self.ln_final(x[torch.arange(len(x)), tokens.argmax(1)]) @ self.text_projection
+        return self.encode_text(tokens)
 
     def forward(self, video, text):
         """[b, T, 3, H, W], [K, e] (not looked at with a head) -> logits [b, K]"""

@@ -34,12 +34,13 @@ typedef struct {
     size_t text_width, text_layers, context, vocabulary;
     size_t frames; /* T: rows of mit.positional_embedding or visual.temporal_embedding */
     cf_video_encoder video;
-    size_t mit_layers;    /* 0: v is the mean of the frame features */
-    size_t prompt_layers; /* 0: class texts are used as they are */
-    double prompt_alpha;  /* start of prompts_generator.alpha */
-    double logit_scale;   /* start of exp(logit_scale); 0: 1 / 0.07, CLIP's */
-    double drop_path;     /* largest rate, of the last block */
-    bool recompute;       /* activation checkpointing by block */
+    size_t mit_layers;     /* 0: v is the mean of the frame features */
+    size_t prompt_layers;  /* 0: class texts are used as they are */
+    size_t prompt_vectors; /* 0: none stand before the class names */
+    double prompt_alpha;   /* start of prompts_generator.alpha */
+    double logit_scale;    /* start of exp(logit_scale); 0: 1 / 0.07, CLIP's */
+    double drop_path;      /* largest rate, of the last block */
+    bool recompute;        /* activation checkpointing by block */
     /* What is trained: the new modules always. */
     bool train_text; /* otherwise the text side is frozen */
     bool fix_visual; /* CLIP's vision trunk is frozen: visual.* without messages */
@@ -78,12 +79,15 @@ const cf_xclip_config *cf_xclip_config_get(const cf_xclip *m);
 cf_params *cf_xclip_params(const cf_xclip *m);
 /* Whether a model of this configuration trains its tensor of this name. */
 bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name);
+/* Whether training changes the text features: the text side is trained, or vectors are. */
+bool cf_xclip_trains_text(const cf_xclip_config *c);
 /* Whether a tensor of this name belongs to X-CLIP only (new modules: 10 x learning rate): its name
  * contains "message_", "mit", "prompts" or "temporal_embedding". */
 bool cf_xclip_is_new_module(const char *name);
 
-/* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them. Columns after the
- * last end-of-text of the table are not computed (causal: they cannot matter). */
+/* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them, the prompt vectors
+ * going behind the start token. Columns after the last end-of-text of the table are not computed
+ * (causal: they cannot matter). CF_ESHAPE: with the vectors a text does not fit the context. */
 cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, size_t K);
 
 /* Drop path is drawn from (seed, step) when training. */

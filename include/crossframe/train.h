@@ -57,7 +57,7 @@ typedef struct cf_config {
         cf_config_activation activation;
         cf_frame_positions mit_position;
         cf_picture_positions visual_position;
-        int mit_layers, prompt_layers;
+        int mit_layers, prompt_layers, prompt_vectors;
         /* ARCH custom; 0 = not given */
         int patch_size, vision_width, vision_layers, embed_dim, text_width, text_layers,
             context_length;

@@ -121,8 +121,10 @@ static void print_model(const cf_weights *f)
         printf("%-14s %zu\n", "frames (T)", c.frames);
     else
         printf("%-14s any: no tensor depends on their number\n", "frames (T)");
-    printf("%-14s %s, %zu MIT layers, %zu prompt layers\n", "video", cf_video_encoder_text(c.video),
+    printf("%-14s %s, %zu MIT layers, %zu prompt layers", "video", cf_video_encoder_text(c.video),
            c.mit_layers, c.prompt_layers);
+    if (c.prompt_vectors > 0) printf(", %zu prompt vectors", c.prompt_vectors);
+    printf("\n");
     print_check(f, c);
 }
 

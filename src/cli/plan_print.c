@@ -35,6 +35,8 @@ static void print_model(FILE *to, const char *prefix, const cf_run_plan *p)
     fprintf(to, ", MIT %zu, ", m->mit_layers);
     if (p->templates > 1)
         fprintf(to, "texts in %zu templates\n", p->templates);
+    else if (m->prompt_vectors > 0)
+        fprintf(to, "%zu vectors before the names\n", m->prompt_vectors);
     else
         fprintf(to, "prompts %zu\n", m->prompt_layers);
     fprintf(to, "%s         %.3f M numbers, %.3f M trained%s; from %s\n", prefix,
@@ -68,7 +70,7 @@ static void print_flop(FILE *to, const char *prefix, const cf_run_plan *p)
     if (!p->only_test)
         fprintf(to, ", %.1f a training video, both ways%s", p->gflop_train,
                 p->model->recompute ? " and what is computed again" : "");
-    if (p->model->train_text && !p->only_test)
+    if (cf_xclip_trains_text(p->model) && !p->only_test)
         fprintf(to, ", the text tower's part included");
     else
         fprintf(to, "; class texts %.1f, once", p->gflop_text);
@@ -183,7 +185,7 @@ void plan_rate_start(plan_rate *r, const cf_run_plan *p)
 {
     const cf_config *c = p->config;
     double videos = (double)c->train.batch_size * (double)c->train.accumulation_steps;
-    double text = p->model->train_text ? p->gflop_text : 0;
+    double text = cf_xclip_trains_text(p->model) ? p->gflop_text : 0;
     double view = (double)p->test_videos * p->gflop_forward;
     *r = (plan_rate){ .gflop_step = videos * p->gflop_train,
                       .gflop_tests = (double)p->tests * (view + text),

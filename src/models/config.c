@@ -75,6 +75,12 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c)
                        "model: joint attention makes one feature of a video; %zu MIT layers have "
                        "nothing to integrate",
                        c->mit_layers);
+    if (c->prompt_vectors > 0 && c->prompt_vectors + 2 > c->context)
+        return CF_FAIL(
+            CF_EINVAL,
+            "model: %zu prompt vectors and a text's start and end do not fit a context of "
+            "%zu tokens",
+            c->prompt_vectors, c->context);
     if (!(c->drop_path >= 0 && c->drop_path < 1))
         return CF_FAIL(CF_EINVAL, "model: drop path rate %g is not in [0, 1)", c->drop_path);
     return CF_OK;

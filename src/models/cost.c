@@ -33,8 +33,9 @@ cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K)
         cost.mit = T * e + mit * block_numbers(e);
         cost.multiply_adds += mit * (12 * T * e * e + 2 * T * T * e);
     }
+    cost.prompts = (double)c->prompt_vectors * w;
     if (prompts > 0) {
-        cost.prompts = 2 * d + d * e + 3 * e + prompts * (12 * e * e + 10 * e);
+        cost.prompts += 2 * d + d * e + 3 * e + prompts * (12 * e * e + 10 * e);
         cost.multiply_adds +=
             N * d * e + prompts * (2 * N * e * e + classes * (10 * e * e + 2 * N * e));
     }

@@ -124,6 +124,8 @@ cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
         .mit_layers = count_layers(f, "mit.resblocks."),
         .prompt_layers = count_layers(f, "prompts_generator.decoder."),
     };
+    const cf_weight *vectors = cf_weights_find(f, "prompts_context");
+    if (vectors && vectors->rank == 2) c.prompt_vectors = vectors->shape[0];
     if (c.mit_layers > 0 && c.frames == 0)
         return CF_FAIL(CF_EFORMAT, "%s: mit.positional_embedding is not there as [1, T, %zu]",
                        cf_weights_path(f), c.embed);

@@ -1,5 +1,7 @@
 /* Video-specific prompting (paper section 3.3, eq. 9-11): the class texts ask the video's patch
- * tokens, and what they learn is added to them, scaled by a learnt vector alpha. */
+ * tokens, and what they learn is added to them, scaled by a learnt vector alpha. And what the paper
+ * compares it with: vectors learnt instead of words around the class names (Zhou et al. 2022,
+ * arXiv:2109.01134), which text.c puts there. */
 #include "xclip.h"
 
 #include <math.h>
@@ -31,6 +33,9 @@ cf_status cf_prompts_init(cf_xclip *m)
 {
     const cf_xclip_config *c = &m->config;
     cf_params *p = m->params;
+    if (c->prompt_vectors > 0)
+        CF_TRY(cf_params_add(&m->prompts_context, p, cf_init_normal(0.02),
+                             cf_shape_of(c->prompt_vectors, c->text_width), "prompts_context"));
     if (c->prompt_layers == 0) return CF_OK;
     CF_TRY(cf_norm_init(&m->prompts_visual_ln, p, "prompts_visual_ln", c->vision_width));
     CF_TRY(cf_params_add(&m->prompts_visual_proj, p, cf_init_normal(1),

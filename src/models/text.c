@@ -54,32 +54,49 @@ static cf_tensor *text_block(cf_tape *t, const void *ctx, cf_tensor *const in[])
     return cf_block_apply(t, *block, in[0], true);
 }
 
+/* Tokens of ids [K, length], the vectors behind the first of each: [K, vectors + length, w]. */
+static cf_tensor *embed(const cf_xclip *m, cf_tape *t, const int32_t *ids, size_t K, size_t length)
+{
+    size_t n = m->config.prompt_vectors, w = m->config.text_width;
+    cf_tensor *x = cf_embedding(t, m->token_embedding, ids, K * length);
+    x = cf_reshape(t, x, cf_shape_of(K, length, w));
+    if (n == 0) return x;
+    int32_t *each = cf_tape_push(t, K * n, sizeof *each);
+    for (size_t i = 0; each && i < K * n; i++) each[i] = (int32_t)(i % n);
+    if (!each) return NULL;
+    cf_tensor *vectors = cf_embedding(t, m->prompts_context, each, K * n);
+    cf_tensor *start = cf_slice(t, x, 1, 0, 1), *name = cf_slice(t, x, 1, 1, length - 1);
+    start = cf_concat(t, start, cf_reshape(t, vectors, cf_shape_of(K, n, w)), 1);
+    return cf_concat(t, start, name, 1);
+}
+
 cf_tensor *cf_xclip_text(const cf_xclip *m, cf_tape *t, const int32_t *tokens, size_t K)
 {
     const cf_xclip_config *c = &m->config;
-    size_t w = c->text_width, length = 1;
-    int32_t *last = cf_tape_push(t, K, sizeof *last); /* row of each text's end in [K length, w] */
+    size_t w = c->text_width, length = 2, rows;
+    int32_t *last = cf_tape_push(t, K, sizeof *last); /* row of each text's end in [K rows, w] */
     if (!last) return NULL;
     for (size_t k = 0; k < K; k++) {
         size_t end = end_of_text(tokens + k * c->context, c->context);
         if (end + 1 > length) length = end + 1;
         last[k] = (int32_t)end;
     }
+    if (length > c->context) length = c->context;
+    rows = length + c->prompt_vectors;
     int32_t *ids = cf_tape_push(t, K * length, sizeof *ids);
     if (!ids) return NULL;
     for (size_t k = 0; k < K; k++) {
         memcpy(ids + k * length, tokens + k * c->context, length * sizeof *ids);
-        last[k] += (int32_t)(k * length);
+        last[k] += (int32_t)(k * rows + c->prompt_vectors);
     }
-    cf_tensor *x = cf_embedding(t, m->token_embedding, ids, K * length);
-    x = cf_reshape(t, x, cf_shape_of(K, length, w));
-    x = cf_add(t, x, cf_rows(t, m->positional_embedding, 0, length));
+    cf_tensor *x = embed(m, t, ids, K, length);
+    x = cf_add(t, x, cf_rows(t, m->positional_embedding, 0, rows));
     for (size_t i = 0; i < c->text_layers; i++) {
         const cf_block *block = &m->text_blocks[i];
         x = cf_model_segment(m, t, text_block, &block, sizeof block, x,
                              block->c_fc.weight->needs_grad);
     }
-    x = cf_embedding(t, cf_reshape(t, x, cf_shape_of(K * length, w)), last, K);
+    x = cf_embedding(t, cf_reshape(t, x, cf_shape_of(K * rows, w)), last, K);
     const cf_linear_options bare = { .in_out = true };
     return cf_linear(t, cf_norm_apply(t, &m->ln_final, x), m->text_projection, NULL, NULL, &bare);
 }

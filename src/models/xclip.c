@@ -19,6 +19,11 @@ bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name)
     return c->train_text;
 }
 
+bool cf_xclip_trains_text(const cf_xclip_config *c)
+{
+    return !c->inference && (c->train_text || c->prompt_vectors > 0);
+}
+
 static bool trains(const char *name, const void *user) { return cf_xclip_is_trained(user, name); }
 
 cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)

@@ -37,6 +37,7 @@ struct cf_xclip {
     cf_norm_layer prompts_visual_ln, prompts_norm;
     cf_tensor *prompts_visual_proj, *alpha;
     cf_prompt_layer *prompt_layers;
+    cf_tensor *prompts_context; /* vectors before the class names; NULL: none */
 };
 
 /* The three parts declare their parameters; called by cf_xclip_new. */

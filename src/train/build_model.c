@@ -132,15 +132,20 @@ static cf_video_encoder encoder_of(const cf_config *c)
 
 static cf_status decide_prompt(cf_config *c, const cf_xclip_config *sizes, const char *path)
 {
-    bool prompts = sizes->prompt_layers > 0; /* of an ensemble no tensor tells */
-    if ((c->model.prompt == CF_PROMPT_VIDEO) != prompts) {
-        bool off =
-            !prompts && c->model.prompt_layers == 0; /* written as 0 layers instead of none */
-        if (cf_config_given(c, "MODEL.PROMPT") && !off)
-            return contradicts(c, "MODEL.PROMPT", path, prompts ? "prompts" : "no prompts");
-        c->model.prompt = prompts ? CF_PROMPT_VIDEO : CF_PROMPT_NONE;
-    }
-    if (!prompts) return CF_OK;
+    cf_config_prompt now = c->model.prompt, has = CF_PROMPT_NONE;
+    const char *what = "no prompts";
+    if (sizes->prompt_layers > 0) has = CF_PROMPT_VIDEO, what = "prompts";
+    if (sizes->prompt_vectors > 0) has = CF_PROMPT_VECTORS, what = "prompt vectors";
+    bool off = now == CF_PROMPT_VIDEO && c->model.prompt_layers == 0; /* instead of none */
+    if (off && has == CF_PROMPT_NONE) now = has;
+    if (now == CF_PROMPT_ENSEMBLE && has == CF_PROMPT_NONE) return CF_OK; /* no tensor tells */
+    if (now != has && cf_config_given(c, "MODEL.PROMPT"))
+        return contradicts(c, "MODEL.PROMPT", path, what);
+    c->model.prompt = has;
+    if (has == CF_PROMPT_VECTORS)
+        CF_TRY(decide(c, "MODEL.PROMPT_VECTORS", &c->model.prompt_vectors, sizes->prompt_vectors,
+                      path));
+    if (has != CF_PROMPT_VIDEO) return CF_OK;
     return decide(c, "MODEL.PROMPT_LAYERS", &c->model.prompt_layers, sizes->prompt_layers, path);
 }
 
@@ -210,6 +215,7 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     m.video = encoder_of(c);
     m.mit_layers = (size_t)c->model.mit_layers;
     m.prompt_layers = c->model.prompt == CF_PROMPT_VIDEO ? (size_t)c->model.prompt_layers : 0;
+    m.prompt_vectors = c->model.prompt == CF_PROMPT_VECTORS ? (size_t)c->model.prompt_vectors : 0;
     m.prompt_alpha = c->model.prompt_alpha;
     m.logit_scale = c->model.logit_scale;
     m.drop_path = c->model.drop_path_rate;

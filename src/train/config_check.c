@@ -105,6 +105,11 @@ static void log_suspicious(const cf_config *c)
                "configuration: MODEL.PROMPT_TEMPLATES has no effect: MODEL.PROMPT is no ensemble "
                "(%s)",
                where(c, "MODEL.PROMPT_TEMPLATES"));
+    if (is_given(c, "MODEL.PROMPT_VECTORS") && c->model.prompt != CF_PROMPT_VECTORS)
+        cf_log(
+            CF_LOG_WARNING,
+            "configuration: MODEL.PROMPT_VECTORS has no effect: MODEL.PROMPT is not vectors (%s)",
+            where(c, "MODEL.PROMPT_VECTORS"));
     if (c->aug.mixup <= 0 && is_given(c, "AUG.MIXUP") && c->aug.cutmix > 0)
         cf_log(CF_LOG_WARNING, "configuration: AUG.MIXUP 0 switches cutmix off too (%s)",
                where(c, "AUG.MIXUP"));
@@ -171,7 +176,6 @@ cf_status cf_config_settle(cf_config *c)
 cf_status cf_config_check(const cf_config *c)
 {
     CF_TRY(cf_config_check_variant(c));
-    CF_TRY(unimplemented(c, "MODEL.PROMPT", c->model.prompt != CF_PROMPT_VECTORS));
     CF_TRY(unimplemented(c, "MODEL.HEAD", c->model.head == CF_HEAD_TEXT));
     if (c->test.num_crop != 1 && c->test.num_crop != 3)
         return CF_FAIL(CF_EINVAL, "configuration: TEST.NUM_CROP must be 1 or 3, not %d (%s)",

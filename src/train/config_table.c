@@ -80,6 +80,9 @@ static const cf_config_key keys[] = {
            "what helps the class names: what the video shows, nothing, texts around them, vectors"),
     INT("MODEL.PROMPT_LAYERS", model.prompt_layers, "2", 0, 64, "layers",
         "of the video-specific prompt; 0 switches it off"),
+    INT("MODEL.PROMPT_VECTORS", model.prompt_vectors, "16", 1, 65536, "vectors",
+        "PROMPT vectors: learnt ones before the class name; they take as many tokens of the "
+        "context"),
     TEXT("MODEL.PROMPT_TEMPLATES", model.prompt_templates, "''", NULL,
          "PROMPT ensemble: file of texts, one a line, {} for the class name; '' is the paper's 16"),
     REAL("MODEL.LOGIT_SCALE", model.logit_scale, "14.285714285714286", 1e-3, 1e3, "",

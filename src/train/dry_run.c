@@ -133,7 +133,7 @@ static cf_status open_weights(cf_weights **out, dry *d)
 }
 
 /* A name of n bytes has about n / 4 tokens beside its start and end. */
-static cf_status guess_tokens(cf_classes *c, const cf_templates *t, size_t context)
+static cf_status guess_tokens(cf_classes *c, const cf_templates *t, size_t context, size_t room)
 {
     enum { UNKNOWN = 32 };
     size_t n, all, longest = c->name ? 0 : UNKNOWN;
@@ -147,7 +147,7 @@ static cf_status guess_tokens(cf_classes *c, const cf_templates *t, size_t conte
     CF_TRY(cf_alloc_zero(&c->gathered, n, sizeof *c->gathered));
     for (size_t i = 0; i < t->n; i++) {
         size_t length = 2 + (longest + strlen(t->text[i]) - strlen("{}") + 3) / 4;
-        if (length > context) length = context;
+        if (length > room) length = room;
         for (size_t k = 0; k < c->n; k++)
             c->tokens[i * n + k * context + length - 1] = 1; /* ends there */
     }
@@ -186,7 +186,7 @@ static cf_status open_model(dry *d)
         CF_GO(cf_run_tokenize_classes(r));
     } else {
         CF_GO(cf_templates_open(&templates, c));
-        CF_GO(guess_tokens(&r->classes, &templates, m.context));
+        CF_GO(guess_tokens(&r->classes, &templates, m.context, m.context - m.prompt_vectors));
     }
 done:
     cf_templates_fini(&templates);

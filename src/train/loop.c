@@ -31,7 +31,10 @@ static void gather(void *to, const void *from, size_t row_bytes, const cf_batch 
                row_bytes);
 }
 
-bool cf_run_text_is_trained(const cf_run *r) { return cf_xclip_config_get(r->model)->train_text; }
+bool cf_run_text_is_trained(const cf_run *r)
+{
+    return cf_xclip_trains_text(cf_xclip_config_get(r->model));
+}
 
 static cf_tensor *frozen_features(cf_run *r, const cf_batch *b, size_t template)
 {

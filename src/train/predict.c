@@ -75,8 +75,8 @@ static cf_status set_config(cf_config *c, const cf_predictor_options *o)
     return status;
 }
 
-/* A CLIP has no parts of X-CLIP: frames apart, their mean, or one frame where its run had one, texts
- * alone. */
+/* A CLIP has no parts of X-CLIP: frames apart, their mean, or one frame where its run had one,
+ * texts alone. */
 static void be_clip_mean(cf_config *c, const char *path)
 {
     bool one = c->model.video == CF_VIDEO_ONE;
@@ -183,12 +183,12 @@ static cf_status load(cf_predictor *p)
 static cf_status tokenize(int32_t *tokens, const cf_predictor *p, const cf_labels *l, size_t first,
                           size_t n, const char *template)
 {
-    size_t context = p->sizes.context, used;
+    size_t context = p->sizes.context, room = context - p->sizes.prompt_vectors, used;
     memset(tokens, 0, n * context * sizeof *tokens);
     for (size_t i = 0; i < n; i++) {
         char *text;
         CF_TRY(cf_template_fill(&text, template, l->name[first + i]));
-        cf_status status = cf_tokenize(tokens + i * context, &used, context, p->tokenizer, text);
+        cf_status status = cf_tokenize(tokens + i * context, &used, room, p->tokenizer, text);
         cf_free(text);
         CF_TRY(status);
     }

@@ -104,21 +104,33 @@ cf_status cf_run_read_classes(cf_run *r)
     return CF_OK;
 }
 
-/* The token rows of one template. */
-static cf_status tokenize(int32_t *rows, const cf_run *r, const char *template)
+/* The token rows of one template. What does not fit is refused with its text. */
+static cf_status tokenize(int32_t *rows, const cf_run *r, const char *template, size_t room)
 {
     const cf_classes *c = &r->classes;
     for (size_t k = 0; k < c->n; k++) {
         char *text;
-        const char *one;
+        int32_t *row = rows + k * c->context;
+        size_t n = 0;
         CF_TRY(cf_template_fill(&text, template, c->name[k]));
-        one = text;
-        cf_status status =
-            cf_tokenize_table(rows + k * c->context, r->tokenizer, &one, 1, c->context);
+        cf_status status = cf_tokenize(row, &n, room, r->tokenizer, text);
         cf_free(text);
         CF_TRY(status);
+        memset(row + n, 0, (c->context - n) * sizeof *row);
     }
     return CF_OK;
+}
+
+static cf_status does_not_fit(const cf_run *r, size_t vectors)
+{
+    if (vectors > 0)
+        return CF_FAIL(CF_EINVAL,
+                       "MODEL.PROMPT vectors: %s; the context of %zu tokens holds the %zu vectors "
+                       "of MODEL.PROMPT_VECTORS, too",
+                       cf_error(), r->classes.context, vectors);
+    return CF_FAIL(CF_EINVAL,
+                   "MODEL.PROMPT ensemble: %s; MODEL.PROMPT_TEMPLATES may name shorter texts",
+                   cf_error());
 }
 
 cf_status cf_run_tokenize_classes(cf_run *r)
@@ -127,6 +139,7 @@ cf_status cf_run_tokenize_classes(cf_run *r)
     cf_templates t = { 0 };
     cf_status status = CF_OK;
     size_t n, all;
+    size_t vectors = cf_xclip_config_get(r->model)->prompt_vectors;
     c->context = cf_xclip_config_get(r->model)->context;
     CF_TRY(cf_templates_open(&t, r->config));
     CF_GO(cf_mul_size(&n, c->n, c->context));
@@ -134,11 +147,8 @@ cf_status cf_run_tokenize_classes(cf_run *r)
     CF_GO(cf_alloc(&c->tokens, all, sizeof *c->tokens));
     CF_GO(cf_alloc(&c->gathered, n, sizeof *c->gathered));
     for (size_t i = 0; i < t.n && status == CF_OK; i++)
-        status = tokenize(c->tokens + i * n, r, t.text[i]);
-    if (status == CF_EINVAL && t.n > 1)
-        status = CF_FAIL(CF_EINVAL,
-                         "MODEL.PROMPT ensemble: %s; MODEL.PROMPT_TEMPLATES may name shorter texts",
-                         cf_error());
+        status = tokenize(c->tokens + i * n, r, t.text[i], c->context - vectors);
+    if (status == CF_EINVAL && (vectors > 0 || t.n > 1)) status = does_not_fit(r, vectors);
     c->templates = t.n;
 done:
     cf_templates_fini(&t);

@@ -54,7 +54,8 @@ static void what_really_runs(void **state)
                                              : variant & 1 ? CF_ENCODER_CCT
                                                            : CF_ENCODER_MEAN,
                                     .mit_layers = variant & 2 ? 2 : 0,
-                                    .prompt_layers = variant == 9 || variant & 4 ? 2 : 0 };
+                                    .prompt_layers = variant == 9 || variant & 4 ? 2 : 0,
+                                    .prompt_vectors = variant & 4 ? 0 : 3 };
         cf_xclip *m;
         cf_tape *t;
         cf_xclip_outputs out;

@@ -94,6 +94,7 @@ static void groups_follow_name_and_dimensions(void **state)
         { "mit.positional_embedding", 3, true, false },
         { "mit.resblocks.0.mlp.c_fc.weight", 2, true, true },
         { "prompts_visual_proj", 2, true, true },
+        { "prompts_context", 2, true, true },
         { "prompts_generator.alpha", 1, true, false },
         { "token_embedding.weight", 2, false, true },
         { "text_projection", 2, false, true },

@@ -302,8 +302,8 @@ static cf_status check(const char *text)
 static void contradictions_are_refused(void **state)
 {
     (void)state;
-    assert_fails(check("MODEL:\n  PROMPT: ensemble\n"), CF_EUNSUPPORTED, "not implemented yet");
-    assert_fails(check("MODEL:\n  PROMPT: vectors\n"), CF_EUNSUPPORTED, "not implemented yet");
+    assert_ok(check("MODEL:\n  PROMPT: ensemble\n"));
+    assert_ok(check("MODEL:\n  PROMPT: vectors\n"));
     assert_fails(check("MODEL:\n  HEAD: fc\n"), CF_EUNSUPPORTED,
                  "MODEL.HEAD fc is not implemented");
     assert_fails(check("TEST:\n  NUM_CROP: 2\n"), CF_EINVAL, "must be 1 or 3, not 2 (x.yaml:2)");

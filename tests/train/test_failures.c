@@ -47,6 +47,20 @@ static void settings_that_do_not_fit(void **state)
     test_folder_remove(folder);
 }
 
+static void vectors_that_do_not_fit(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false);
+    const char *more[] = { "MODEL.PROMPT=vectors", NULL, NULL };
+    assert_fails(micro_train(micro_config(folder, "run", more), 1), CF_EINVAL,
+                 "16 prompt vectors and a text's start and end do not fit a context of 16 tokens");
+    more[1] = "MODEL.PROMPT_VECTORS=12";
+    assert_fails(micro_train(micro_config(folder, "run", more), 1), CF_EINVAL,
+                 "the context holds 4: \"a red thing moving left\"");
+    assert_non_null(strstr(cf_error(), "the context of 16 tokens holds the 12 vectors of MODEL."));
+    test_folder_remove(folder);
+}
+
 static void nothing_to_train(void **state)
 {
     (void)state;
@@ -267,7 +281,7 @@ static void the_program_says_one_line(void **state)
     test_folder_remove(folder);
 }
 
-TESTS(TEST(settings_that_do_not_fit), TEST(nothing_to_train), TEST(no_vocabulary),
-      TEST(class_lists), TEST(not_finite_stops_before_the_update),
+TESTS(TEST(settings_that_do_not_fit), TEST(vectors_that_do_not_fit), TEST(nothing_to_train),
+      TEST(no_vocabulary), TEST(class_lists), TEST(not_finite_stops_before_the_update),
       TEST(full_disk_keeps_the_checkpoint), TEST(interrupt_saves_and_exits_130),
       TEST(the_program_says_one_line))

@@ -83,6 +83,18 @@ static void frozen_parts_resume(void **state)
     test_folder_remove(folder);
 }
 
+static void vectors_resume(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(true);
+    const char *const more[] = { "MODEL.PROMPT=vectors", "MODEL.PROMPT_VECTORS=2", NULL };
+    const int64_t stops[] = { 2, 7 };
+    micro_train_whole(folder, "whole", more);
+    train_in_parts(folder, "parts", more, stops, 2);
+    assert_same_runs(folder, "whole", "parts");
+    test_folder_remove(folder);
+}
+
 /* A template is drawn from the number of the micro-batch, so that the drawing goes on, too. */
 static void ensembles_resume(void **state)
 {
@@ -225,6 +237,6 @@ static void another_epoch_length_is_refused(void **state)
 }
 
 TESTS(TEST(every_step_resumes), TEST(trained_text_and_families_resume), TEST(frozen_parts_resume),
-      TEST(ensembles_resume), TEST(a_stopped_test_is_made_again),
+      TEST(ensembles_resume), TEST(vectors_resume), TEST(a_stopped_test_is_made_again),
       TEST(the_checkpoint_decides_the_schedule), TEST(auto_resume_finds_last),
       TEST(weights_alone_start_at_epoch_0), TEST(another_epoch_length_is_refused))

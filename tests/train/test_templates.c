@@ -2,6 +2,9 @@
 #include "micro.h"
 #include "train/run.h"
 
+#include "crossframe/h5.h"
+#include "crossframe/predict.h"
+
 static char *write_templates(const char *folder, const char *text)
 {
     char *path = test_path(folder, "templates.txt"), *option;
@@ -177,5 +180,115 @@ static void a_test_takes_the_mean(void **state)
     test_folder_remove(folder);
 }
 
+/* ---- prediction ------------------------------------------------------------------------------ */
+
+static cf_status one_pack(void *user, const char **out)
+{
+    const char **next = user;
+    *out = *next;
+    *next = NULL;
+    return CF_OK;
+}
+
+/* Trains a run of these settings. The largest difference of a probability between its test and
+ * what a predictor says, with `template`. */
+static double predict_against_test(const char *folder, const char *const *settings,
+                                   const char *template)
+{
+    char *weights = test_path(folder, "run/last.safetensors"), *pack = test_path(folder, "test.h5");
+    char *scores = test_path(folder, "scores.h5"), *merges = test_path(folder, "merges.txt");
+    const cf_run_options o = { .only_test = true, .scores = scores };
+    const cf_predictor_options po = {
+        .checkpoint = weights, .vocabulary = merges, .clips = 1, .crops = 1
+    };
+    const char *next = pack;
+    double most = 0;
+    float *expected, got[MICRO_CLASSES];
+    size_t n;
+    cf_run *r;
+    cf_eval_record record;
+    cf_predictor *p;
+    cf_input_reader *reader;
+    cf_labels labels = { 0 };
+    cf_h5 *f;
+    micro_train_whole(folder, "run", settings);
+    cf_config *c = micro_config(folder, "run", settings);
+    assert_ok(cf_config_set_plain(c, "MODEL.RESUME", weights, "--resume"));
+    assert_ok(cf_run_new(&r, c, &o));
+    assert_ok(cf_run_test(&record, r));
+    cf_run_free(r);
+    cf_config_free(c);
+    assert_ok(cf_h5_open(&f, scores));
+    assert_ok(cf_h5_read_f32(&expected, &n, f, "/scores"));
+    cf_h5_close(f);
+    assert_ok(cf_predictor_new(&p, &po));
+    assert_ok(cf_predictor_own_labels(&labels, p));
+    assert_ok(cf_predictor_set_labels(p, &labels, template));
+    assert_ok(cf_input_reader_new(&reader, cf_predictor_views(p), one_pack, &next));
+    for (size_t i = 0; i < MICRO_TEST; i++) {
+        const cf_input *input;
+        assert_ok(cf_input_reader_next(&input, reader));
+        assert_ok(cf_predictor_score(got, p, input->views));
+        for (size_t k = 0; k < MICRO_CLASSES; k++)
+            most = fmax(most, fabs((double)(got[k] - expected[i * MICRO_CLASSES + k])));
+    }
+    cf_input_reader_free(reader);
+    cf_predictor_free(p);
+    cf_labels_fini(&labels);
+    cf_free(expected);
+    cf_free(weights);
+    cf_free(scores);
+    cf_free(merges);
+    cf_free(pack);
+    return most;
+}
+
+/* Labels in all templates of the run, as in its test; another template is one instead. */
+static void predict_says_what_a_test_says(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false), *option = write_templates(folder, "{}\nred {}\n");
+    const char *const ensemble[] = { "MODEL.PROMPT=ensemble", option, "TRAIN.EPOCHS=1", NULL };
+    const char *const vectors[] = { "MODEL.PROMPT=vectors", "MODEL.PROMPT_VECTORS=2",
+                                    "TRAIN.EPOCHS=1", NULL };
+    assert_true(predict_against_test(folder, ensemble, NULL) < 1e-6);
+    assert_true(predict_against_test(folder, ensemble, "{}") > 1e-4);
+    assert_true(predict_against_test(folder, vectors, NULL) < 1e-6);
+    cf_free(option);
+    test_folder_remove(folder);
+}
+
+/* The file tells its vectors; a configuration that says otherwise is refused. */
+static void weights_tell_their_vectors(void **state)
+{
+    (void)state;
+    char *folder = micro_folder(false), *weights = test_path(folder, "run/best.safetensors");
+    const char *const vectors[] = { "MODEL.PROMPT=vectors", "MODEL.PROMPT_VECTORS=2",
+                                    "TRAIN.EPOCHS=1", NULL };
+    static const char *const other[] = { NULL, "MODEL.PROMPT=ensemble", "MODEL.PROMPT_VECTORS=3",
+                                         "MODEL.PROMPT=video" };
+    micro_train_whole(folder, "run", vectors);
+    for (size_t i = 0; i < 4; i++) {
+        const char *const more[] = { other[i], NULL };
+        const cf_run_options o = { .only_test = true };
+        cf_config *c = micro_config(folder, "run", more);
+        cf_run *r = NULL;
+        assert_ok(cf_config_set_plain(c, "MODEL.RESUME", weights, "--resume"));
+        cf_status status = cf_run_new(&r, c, &o);
+        if (i == 0) {
+            assert_int_equal(status, CF_OK);
+            assert_int_equal(c->model.prompt, CF_PROMPT_VECTORS);
+            assert_int_equal(c->model.prompt_vectors, 2);
+        } else {
+            assert_fails(status, CF_EINVAL, "contradicts the weights");
+        }
+        cf_run_free(r);
+        cf_config_free(c);
+    }
+    cf_free(weights);
+    test_folder_remove(folder);
+}
+
 TESTS(TEST(sixteen_are_published), TEST(a_file_of_them), TEST(too_long_is_refused),
-      TEST(each_micro_batch_draws_one), TEST(a_test_takes_the_mean))
+      TEST(each_micro_batch_draws_one), TEST(a_test_takes_the_mean),
+      TEST(predict_says_what_a_test_says), TEST(weights_tell_their_vectors))
