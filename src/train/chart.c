@@ -132,8 +132,7 @@ typedef struct {
     bool log;
 } axis;
 
-/* 1, 2 or 5 times a power of ten, about `span` / TICKS. */
-static double tick_step(double span)
+double chart_tick_step(double span)
 {
     double power = pow(10, floor(log10(span / TICKS))), lead = span / TICKS / power;
     return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
@@ -226,12 +225,12 @@ static void ticks_log(markup *m, const axis *y)
 static void draw_axes(markup *m, const chart *c, const axis *x, const axis *y)
 {
     char text[32];
-    double step = tick_step(y->hi - y->lo);
+    double step = chart_tick_step(y->hi - y->lo);
     if (y->log && y->hi / y->lo > 3)
         ticks_log(m, y);
     else
         for (double v = ceil(y->lo / step) * step; v <= y->hi; v += step) tick_y(m, y, v, step);
-    step = tick_step(x->hi - x->lo);
+    step = chart_tick_step(x->hi - x->lo);
     for (double v = ceil(x->lo / step) * step; v <= x->hi + step * 1e-6; v += step)
         markup_put(m,
                    "<path class=\"tick\" d=\"M%.1f %.0fv4\"/><text x=\"%.1f\" y=\"%.0f\" "

@@ -54,6 +54,9 @@ void chart_fini(chart *c);
 /* Whether there is anything to draw. */
 bool chart_has_points(const chart *c);
 
+/* Between the ticks of an axis that is `span` long: 1, 2 or 5 times a power of ten, for about 5. */
+double chart_tick_step(double span);
+
 /* Inside a page. `suffix` makes the id one of its own. */
 void chart_draw(markup *m, const chart *c, const char *suffix);
 /* The same with title and names, at (x, y) of a picture that chart_picture_begin started. Its size

@@ -116,13 +116,15 @@ done:
     return status;
 }
 
-cf_status protocol_same_config(const cf_config *c, const char *path, const char *remedy)
+cf_status protocol_same_config(const cf_config *c, const char *path, const char *remedy,
+                               const char *besides)
 {
     cf_config *before;
     CF_TRY(cf_config_load(&before, path, NULL, 0));
     cf_status status = CF_OK;
     for (size_t i = 0; i < cf_config_n_keys() && status == CF_OK; i++)
-        status = compare_key(c, before, i, path, remedy);
+        if (!besides || strcmp(cf_config_key_at(i)->name, besides) != 0)
+            status = compare_key(c, before, i, path, remedy);
     cf_config_free(before);
     return status;
 }
@@ -136,7 +138,7 @@ cf_status protocol_claim(const cf_config *c, bool dry_run)
                                   "(--output DIR)");
     CF_GO(protocol_path(&path, c, "", "config.yaml"));
     if (cf_file_exists(path)) {
-        CF_GO(protocol_same_config(c, path, "give another --output"));
+        CF_GO(protocol_same_config(c, path, "give another --output", NULL));
     } else if (!dry_run) {
         CF_GO(cf_make_folders(c->output));
         CF_GO(cf_config_given_text(&text, c));

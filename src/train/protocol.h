@@ -16,8 +16,10 @@ cf_status protocol_write(const cf_config *c, const char *file, const char *text)
  * cannot change a result are passed over. Not there yet: written, unless dry_run. */
 cf_status protocol_claim(const cf_config *c, bool dry_run);
 
-/* The same of any file; CF_EINVAL ends in `remedy`. */
-cf_status protocol_same_config(const cf_config *c, const char *path, const char *remedy);
+/* The same of any file; CF_EINVAL ends in `remedy`. The key `besides` (NULL: none) is passed over
+ * too. */
+cf_status protocol_same_config(const cf_config *c, const char *path, const char *remedy,
+                               const char *besides);
 
 /* OUTPUT/r->name/result.json. `of` is what the result is of, as one text: CF_EINVAL when the file
  * is of something else. Not there: r->done stays false. */

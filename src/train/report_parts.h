@@ -145,6 +145,8 @@ enum { CONFUSION_WHOLE = 60, CONFUSION_PART = 40 };
 typedef struct {
     double width, height;
 } drawing_size;
+/* An SVG of this size as PNG. CF_EUNSUPPORTED: the build has no librsvg, or there are no fonts. */
+cf_status report_write_picture(const char *path, const char *svg, size_t n, drawing_size size);
 cf_status report_confusion(markup *m, const test_record *t, const char *title, bool alone,
                            drawing_size *size);
 

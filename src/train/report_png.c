@@ -109,6 +109,12 @@ static cf_status rasterise(const char *path, const char *svg, size_t n, drawing_
 
 #endif
 
+cf_status report_write_picture(const char *path, const char *svg, size_t n, drawing_size size)
+{
+    CF_TRY(check_fonts());
+    return rasterise(path, svg, n, size);
+}
+
 /* ---- pictures -------------------------------------------------------------------------------- */
 
 static const double CHART_TALL = CHART_HEIGHT + CHART_HEAD, GAP = 16;

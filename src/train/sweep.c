@@ -310,7 +310,7 @@ static cf_status start_training(work *w, sweep_run *r)
     if (!job.videos)
         CF_GO(CF_FAIL(CF_ENOTFOUND, "%s: its videos are not there any more", r->folder));
     CF_GO(write_list(&job));
-    CF_GO(sweep_claim(job.config, given, job.videos, true));
+    CF_GO(sweep_claim(job.config, given, job.videos, job.drawn ? "DATA.TRAIN_FILE" : NULL, true));
     const char *const arguments[] = { "crossframe", "train", "-c", given, NULL };
     CF_GO(start_process(w, r, arguments, log, log));
     r->state = SWEEP_TRAINING;
@@ -340,7 +340,7 @@ static cf_status start_test(work *w, sweep_run *r)
     CF_GO(sweep_test_path(&log, s, r, r->slot, ".txt"));
     CF_GO(sweep_test_videos(&videos, s, c));
     if (!videos) CF_GO(CF_FAIL(CF_ENOTFOUND, "DATA.VAL_FILE %s is not there", c->data.val_file));
-    CF_GO(sweep_claim(c, given, videos, true));
+    CF_GO(sweep_claim(c, given, videos, "MODEL.RESUME", true));
     const char *const arguments[] = { "crossframe", "test",     "-c", given, "--quiet",
                                       "--json",     "--result", h5,   NULL };
     CF_GO(start_process(w, r, arguments, printed, log));

@@ -297,12 +297,13 @@ static cf_status same_videos(const char *path, const char *now)
     return status;
 }
 
-cf_status sweep_claim(const cf_config *c, const char *path, const char *videos_line, bool write)
+cf_status sweep_claim(const cf_config *c, const char *path, const char *videos_line,
+                      const char *own_path, bool write)
 {
     char *given = NULL, *text = NULL;
     cf_status status = CF_OK;
     if (cf_file_exists(path)) {
-        CF_GO(protocol_same_config(c, path, "give other RUNS, or remove its folder"));
+        CF_GO(protocol_same_config(c, path, "give other RUNS, or remove its folder", own_path));
         if (videos_line) CF_GO(same_videos(path, videos_line));
     } else if (write) {
         CF_ASSERT(videos_line != NULL);

@@ -157,8 +157,10 @@ cf_status sweep_path(char **out, const sweep_run *r, const char *name);
 /* FOLDER/tests/NAME of TESTS[i], with this ending. */
 cf_status sweep_test_path(char **out, const cf_sweep *s, const sweep_run *r, size_t i,
                           const char *ending);
-/* Writes, or holds what is there against, FOLDER/given.yaml or tests/NAME.yaml. */
-cf_status sweep_claim(const cf_config *c, const char *path, const char *videos_line, bool write);
+/* Writes, or holds what is there against, FOLDER/given.yaml or tests/NAME.yaml. own_path: the key
+ * that names a file in FOLDER, which may be called by another path by now; NULL: none. */
+cf_status sweep_claim(const cf_config *c, const char *path, const char *videos_line,
+                      const char *own_path, bool write);
 
 /* ---- sweep_result.c -------------------------------------------------------------------------- */
 

@@ -249,7 +249,7 @@ static cf_status look_tests(cf_sweep *s, sweep_run *r, const cf_config *run)
         CF_GO(sweep_weights(&weights, r, run));
         CF_GO(sweep_test_config(&c, s, r, run, i, weights));
         CF_GO(sweep_test_videos(&videos, s, c));
-        CF_GO(sweep_claim(c, given, videos, false));
+        CF_GO(sweep_claim(c, given, videos, "MODEL.RESUME", false));
         CF_GO(read_slot(s, r, i));
     done:
         cf_free(given);
@@ -298,7 +298,7 @@ cf_status sweep_look(cf_sweep *s, sweep_run *r)
     CF_GO(sweep_path(&mark, r, "result.json"));
     CF_GO(check_foreign(r, given));
     if (job.whole && !job.drawn) goto done; /* the plan tells what is missing */
-    CF_GO(sweep_claim(job.config, given, job.videos, false));
+    CF_GO(sweep_claim(job.config, given, job.videos, job.drawn ? "DATA.TRAIN_FILE" : NULL, false));
     if (cf_file_exists(given) && cf_file_exists(mark)) CF_GO(look_trained(s, r, job.config, mark));
     bool all = r->trained;
     for (size_t i = 0; i < sweep_slots(s); i++) all = all && r->result[i].done;
