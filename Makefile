@@ -188,6 +188,12 @@ demo: deps
 	@$(STEP) all
 	@scripts/demo $(B)/crossframe
 
+# The paper's tables in miniature, hours of training; EXPERIMENTS="head frames" makes some of them.
+experiments: deps
+	@$(STEP) all
+	@scripts/experiments $(B)/crossframe $(EXPERIMENTS)
+.PHONY: experiments
+
 # The table of keys in docs/configuration.md, behind its heading.
 docs: all
 	@sed -i '/^Made by/,/^$$/!b;/^$$/q' docs/configuration.md
