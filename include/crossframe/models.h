@@ -37,10 +37,13 @@ typedef struct {
     size_t mit_layers;     /* 0: v is the mean of the frame features */
     size_t prompt_layers;  /* 0: class texts are used as they are */
     size_t prompt_vectors; /* 0: none stand before the class names */
-    double prompt_alpha;   /* start of prompts_generator.alpha */
-    double logit_scale;    /* start of exp(logit_scale); 0: 1 / 0.07, CLIP's */
-    double drop_path;      /* largest rate, of the last block */
-    bool recompute;        /* activation checkpointing by block */
+    /* K: a linear layer scores K classes (head.weight [K, e], head.bias), and there is no text side
+     * and no prompt; the sizes of the text are not looked at. 0: cosines with class texts. */
+    size_t head_classes;
+    double prompt_alpha; /* start of prompts_generator.alpha */
+    double logit_scale;  /* start of exp(logit_scale); 0: 1 / 0.07, CLIP's */
+    double drop_path;    /* largest rate, of the last block */
+    bool recompute;      /* activation checkpointing by block */
     /* What is trained: the new modules always. */
     bool train_text; /* otherwise the text side is frozen */
     bool fix_visual; /* CLIP's vision trunk is frozen: visual.* without messages */
@@ -61,7 +64,7 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c);
  * features are there. Matrix products only, those really run: no query of the message, the mean
  * over frames before the prompts' projection. */
 typedef struct {
-    double text, visual, mit, prompts;
+    double text, visual, mit, prompts, head;
     double message; /* messages, or joint attention's temporal embedding */
     double multiply_adds;
 } cf_xclip_cost;
@@ -82,7 +85,7 @@ bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name);
 /* Whether training changes the text features: the text side is trained, or vectors are. */
 bool cf_xclip_trains_text(const cf_xclip_config *c);
 /* Whether a tensor of this name belongs to X-CLIP only (new modules: 10 x learning rate): its name
- * contains "message_", "mit", "prompts" or "temporal_embedding". */
+ * contains "message_", "mit", "prompts" or "temporal_embedding", or starts with "head.". */
 bool cf_xclip_is_new_module(const char *name);
 
 /* Text features c [K, e]: tokens [K, context] as cf_tokenize_table writes them, the prompt vectors
@@ -117,9 +120,15 @@ typedef void cf_xclip_watch(void *user, const char *stage, size_t index, const c
 /* Video features and prompt tokens of pictures [b, T, 3, image, image]. */
 cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, cf_tensor *pictures,
                          const cf_xclip_run *run, cf_xclip_watch *watch, void *user);
-/* Adds prompt and logits for text features c [K, e]. */
+/* Adds prompt and logits for text features c [K, e]. With a head it scores all its classes, and c
+ * is not looked at. */
 cf_status cf_xclip_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t, cf_tensor *c,
                           cf_xclip_watch *watch, void *user);
+
+/* Adds the logits of a head for classes class_id[0 .. K), which is borrowed for the step; NULL: for
+ * all. */
+cf_status cf_xclip_head_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t,
+                               const int32_t *class_id, size_t K);
 
 /* Text features of K classes, each told in one or several templates, computed once. Keyed by the
  * token table: asking for another table computes again. Zero-initialise; cf_text_cache_fini at the
@@ -142,6 +151,8 @@ void cf_text_cache_fini(cf_text_cache *cache);
 
 /* What a weights file holds, told by its names: CLIP's two towers alone, or parts of X-CLIP too. */
 bool cf_xclip_file_is_clip(const cf_weights *f);
+/* K of a head of its own; 0: it has none, and scores class texts. */
+size_t cf_xclip_file_head(const cf_weights *f);
 /* Sizes as the shapes tell them. frames is 0 where no tensor tells (frames apart, no MIT);
  * prompt_alpha and what is no size keep 0. CF_EFORMAT: not a CLIP in native names, with what is
  * missing. */
@@ -167,12 +178,15 @@ cf_status cf_weights_set_image(cf_weights *w, size_t image, cf_picture_positions
 
 typedef struct {
     size_t loaded; /* tensors read */
-    size_t fresh;  /* tensors of new modules that a plain CLIP lacks: they keep their values */
+    /* Tensors of new modules that a plain CLIP lacks, or of a head that any file without one lacks:
+     * they keep their values. */
+    size_t fresh;
+    size_t left_out; /* tensors of the file's text side, prompts too, that a head has no use for */
 } cf_load_counts;
 /* Whether a file in native names fits the model; what starts with "optimizer." and CLIP's three
  * scalars of sizes are passed over. CF_EFORMAT has all names that are missing (as the file's own
  * layout spells them), unexpected or wrongly shaped in one line. allow_clip: a plain CLIP may start
- * a model with new modules. */
+ * a model with new modules, and whatever has class texts one with a head. */
 cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weights *f,
                          bool allow_clip);
 /* All tensors of the model, frozen ones too, after cf_xclip_check; a refused file leaves the model

@@ -57,14 +57,21 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c)
     const struct {
         const char *name;
         size_t value, unit;
+        bool text;
     } sizes[] = {
-        { "image size", c->image, c->patch },    { "patch size", c->patch, 1 },
-        { "vision width", c->vision_width, 64 }, { "vision layers", c->vision_layers, 1 },
-        { "embedding width", c->embed, 64 },     { "text width", c->text_width, 64 },
-        { "text layers", c->text_layers, 1 },    { "context length", c->context, 1 },
-        { "vocabulary size", c->vocabulary, 1 }, { "number of frames", c->frames, 1 },
+        { "image size", c->image, c->patch, false },
+        { "patch size", c->patch, 1, false },
+        { "vision width", c->vision_width, 64, false },
+        { "vision layers", c->vision_layers, 1, false },
+        { "embedding width", c->embed, 64, false },
+        { "text width", c->text_width, 64, true },
+        { "text layers", c->text_layers, 1, true },
+        { "context length", c->context, 1, true },
+        { "vocabulary size", c->vocabulary, 1, true },
+        { "number of frames", c->frames, 1, false },
     };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (sizes[i].text && c->head_classes > 0) continue;
         if (sizes[i].value == 0) return CF_FAIL(CF_EINVAL, "model: %s is 0", sizes[i].name);
         if (sizes[i].unit == 0 || sizes[i].value % sizes[i].unit != 0)
             return CF_FAIL(CF_EINVAL, "model: %s %zu is not a multiple of %zu", sizes[i].name,
@@ -75,6 +82,11 @@ cf_status cf_xclip_config_check(const cf_xclip_config *c)
                        "model: joint attention makes one feature of a video; %zu MIT layers have "
                        "nothing to integrate",
                        c->mit_layers);
+    if (c->head_classes > 0 && (c->prompt_layers > 0 || c->prompt_vectors > 0))
+        return CF_FAIL(CF_EINVAL,
+                       "model: a fully connected head has no text to prompt, but there are %zu "
+                       "prompt layers and %zu prompt vectors",
+                       c->prompt_layers, c->prompt_vectors);
     if (c->prompt_vectors > 0 && c->prompt_vectors + 2 > c->context)
         return CF_FAIL(
             CF_EINVAL,

@@ -5,7 +5,9 @@
  * new modules (message_*, temporal_embedding, mit.*, prompts_*) may lack all of them, and they keep
  * their start values. The opposite, a model without messages between frames or joint attention out
  * of a file with them, is refused: that trunk was trained with them. Passed over: the optimiser's
- * state and the three scalars of sizes that CLIP's archives hold. Everything is compared before the
+ * state and the three scalars of sizes that CLIP's archives hold. A model with a head of its own
+ * starts from whatever has class texts, too: the head starts anew, and the text side, prompts
+ * included, is left out. Everything is compared before the
  * first number is written, so a refused file leaves the model as it was, and the refusal holds all
  * names, those that are missing as the user's file would have them. */
 #include "models/name_list.h"
@@ -53,8 +55,26 @@ static size_t count_layers(const cf_weights *f, const char *prefix)
     return n;
 }
 
+size_t cf_xclip_file_head(const cf_weights *f)
+{
+    const cf_weight *t = cf_weights_find(f, "head.weight");
+    return t && t->rank == 2 ? t->shape[0] : 0;
+}
+
+static bool is_text_side(const char *name)
+{
+    static const char *const starts[] = { "token_embedding.", "transformer.", "ln_final.",
+                                          "prompts_" };
+    static const char *const names[] = { "positional_embedding", "text_projection", "logit_scale" };
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
 typedef struct {
-    const cf_weight *conv, *position, *projection, *text, *token;
+    const cf_weight *conv, *position, *projection, *text_projection, *text, *token;
 } size_tensors;
 
 static cf_status lacks(const cf_weights *f, const char *names, bool only_tokens)
@@ -78,20 +98,24 @@ static cf_status find_sizes(size_tensors *s, const cf_weights *f)
     } needed[] = {
         { "visual.conv1.weight", 4, &s->conv },
         { "visual.positional_embedding", 2, &s->position },
-        { "text_projection", 2, &s->projection },
+        { "visual.proj", 2, &s->projection },
+        { "text_projection", 2, &s->text_projection }, /* from here on the text side */
         { "positional_embedding", 2, &s->text },
         { "token_embedding.weight", 2, &s->token },
     };
     char names[512] = "", name[CF_LAYOUT_NAME];
-    size_t at = 0;
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+    size_t at = 0, n = cf_xclip_file_head(f) > 0 ? 3 : sizeof needed / sizeof *needed;
+    *s = (size_tensors){ NULL };
+    for (size_t i = 0; i < n; i++) {
         *needed[i].out = cf_weights_find(f, needed[i].name);
         if (*needed[i].out) continue;
         cf_layout_foreign_name(name, cf_weights_origin(f), needed[i].name);
         at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", name);
     }
-    if (at) return lacks(f, names, !s->token && s->conv && s->position && s->projection && s->text);
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+    if (at)
+        return lacks(f, names,
+                     !s->token && s->conv && s->position && s->text_projection && s->text);
+    for (size_t i = 0; i < n; i++)
         if ((*needed[i].out)->rank != needed[i].rank)
             return CF_FAIL(CF_EFORMAT, "%s: %s has %zu dimensions, not %zu", cf_weights_path(f),
                            needed[i].name, (*needed[i].out)->rank, needed[i].rank);
@@ -113,10 +137,7 @@ cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
         .vision_width = s.conv->shape[0],
         .vision_layers = count_layers(f, "visual.transformer.resblocks."),
         .embed = s.projection->shape[1],
-        .text_width = s.projection->shape[0],
-        .text_layers = count_layers(f, "transformer.resblocks."),
-        .context = s.text->shape[0],
-        .vocabulary = s.token->shape[0],
+        .head_classes = cf_xclip_file_head(f),
         .frames = cf_weights_frames(f),
         .video = has_messages(f) ? CF_ENCODER_CCT
                  : is_joint(f)   ? CF_ENCODER_JOINT
@@ -124,6 +145,12 @@ cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
         .mit_layers = count_layers(f, "mit.resblocks."),
         .prompt_layers = count_layers(f, "prompts_generator.decoder."),
     };
+    if (c.head_classes == 0) {
+        c.text_width = s.text_projection->shape[0];
+        c.text_layers = count_layers(f, "transformer.resblocks.");
+        c.context = s.text->shape[0];
+        c.vocabulary = s.token->shape[0];
+    }
     const cf_weight *vectors = cf_weights_find(f, "prompts_context");
     if (vectors && vectors->rank == 2) c.prompt_vectors = vectors->shape[0];
     if (c.mit_layers > 0 && c.frames == 0)
@@ -179,9 +206,9 @@ static cf_status add_misshapen(comparison *c, const cf_tensor *x, const cf_weigh
     return cf_name_list_add(&c->misshapen, x->name, note);
 }
 
-/* known[i]: the model has tensor i of the file. */
+/* known[i]: the model has tensor i of the file. head: one that starts anew. */
 static cf_status add_missing(comparison *c, bool *known, const cf_xclip *m, const cf_weights *f,
-                             bool clip)
+                             bool clip, bool head)
 {
     const cf_params *params = cf_xclip_params(m);
     char name[CF_LAYOUT_NAME];
@@ -195,7 +222,8 @@ static cf_status add_missing(comparison *c, bool *known, const cf_xclip *m, cons
             c->counts.loaded++;
         } else if (t) {
             CF_TRY(add_misshapen(c, x, t));
-        } else if (clip && cf_xclip_is_new_module(x->name)) {
+        } else if ((clip && cf_xclip_is_new_module(x->name)) ||
+                   (head && strncmp(x->name, "head.", 5) == 0)) {
             c->counts.fresh++;
         } else {
             cf_layout_foreign_name(name, cf_weights_origin(f), x->name);
@@ -205,13 +233,17 @@ static cf_status add_missing(comparison *c, bool *known, const cf_xclip *m, cons
     return CF_OK;
 }
 
-static cf_status add_unexpected(comparison *c, const cf_weights *f, const bool *known)
+static cf_status add_unexpected(comparison *c, const cf_weights *f, const bool *known, bool head)
 {
     char note[300];
     cf_shape_text shape;
     for (size_t i = 0; i < cf_weights_count(f); i++) {
         const cf_weight *t = cf_weights_at(f, i);
         if (known[i] || cf_weights_beside_model(t->name)) continue;
+        if (head && is_text_side(t->name)) {
+            c->counts.left_out++;
+            continue;
+        }
         snprintf(note, sizeof note, " %s", print_shape(&shape, t));
         CF_TRY(cf_name_list_add(&c->unexpected, t->name, note));
     }
@@ -236,7 +268,8 @@ static cf_status refuse(comparison *c, const cf_weights *f)
 
 static bool wants_new_modules(const cf_xclip_config *c)
 {
-    return c->video != CF_ENCODER_MEAN || c->mit_layers > 0 || c->prompt_layers > 0;
+    return c->head_classes > 0 || c->video != CF_ENCODER_MEAN || c->mit_layers > 0 ||
+           c->prompt_layers > 0;
 }
 
 cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weights *f,
@@ -244,7 +277,14 @@ cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weight
 {
     const cf_xclip_config *config = cf_xclip_config_get(m);
     bool clip = cf_xclip_file_is_clip(f) && cf_weights_find(f, "visual.conv1.weight");
-    if (cf_weights_origin(f) == CF_LAYOUT_VIFI && !cf_weights_find(f, "token_embedding.weight"))
+    bool head = config->head_classes > 0, fresh_head = head && allow_clip && !cf_xclip_file_head(f);
+    if (!head && cf_xclip_file_head(f) > 0)
+        return CF_FAIL(CF_EFORMAT,
+                       "%s has a fully connected head of %zu classes and no text side: it knows "
+                       "the classes it was trained on only (MODEL.HEAD fc)",
+                       cf_weights_path(f), cf_xclip_file_head(f));
+    if (!head && cf_weights_origin(f) == CF_LAYOUT_VIFI &&
+        !cf_weights_find(f, "token_embedding.weight"))
         return lacks(f, "", true);
     if (config->video != CF_ENCODER_JOINT && is_joint(f))
         return CF_FAIL(
@@ -266,8 +306,8 @@ cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weight
     bool *known;
     cf_status status = CF_OK;
     CF_TRY(cf_alloc_zero(&known, cf_weights_count(f), sizeof *known));
-    CF_GO(add_missing(&c, known, m, f, clip));
-    CF_GO(add_unexpected(&c, f, known));
+    CF_GO(add_missing(&c, known, m, f, clip, fresh_head));
+    CF_GO(add_unexpected(&c, f, known, fresh_head));
     if (c.missing.n + c.unexpected.n + c.misshapen.n > 0) CF_GO(refuse(&c, f));
     *out = c.counts;
 done:

@@ -6,7 +6,7 @@
 bool cf_xclip_is_new_module(const char *name)
 {
     return strstr(name, "message_") || strstr(name, "mit") || strstr(name, "prompts") ||
-           strstr(name, "temporal_embedding");
+           strstr(name, "temporal_embedding") || strncmp(name, "head.", 5) == 0;
 }
 
 bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name)
@@ -21,10 +21,16 @@ bool cf_xclip_is_trained(const cf_xclip_config *c, const char *name)
 
 bool cf_xclip_trains_text(const cf_xclip_config *c)
 {
-    return !c->inference && (c->train_text || c->prompt_vectors > 0);
+    return c->head_classes == 0 && !c->inference && (c->train_text || c->prompt_vectors > 0);
 }
 
 static bool trains(const char *name, const void *user) { return cf_xclip_is_trained(user, name); }
+
+static cf_status head_init(cf_xclip *m)
+{
+    return cf_linear_init(&m->head, m->params, "head", m->config.embed, m->config.head_classes,
+                          cf_init_normal(0.02), cf_init_constant(0));
+}
 
 cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)
 {
@@ -34,7 +40,7 @@ cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)
     CF_TRY(cf_alloc_zero(&m, 1, sizeof *m));
     m->config = *config;
     CF_GO(cf_params_new(&m->params));
-    CF_GO(cf_text_init(m));
+    CF_GO(config->head_classes > 0 ? head_init(m) : cf_text_init(m));
     CF_GO(cf_vision_init(m));
     CF_GO(cf_mit_init(m));
     CF_GO(cf_prompts_init(m));
@@ -88,10 +94,28 @@ cf_tensor *cf_model_segment(const cf_xclip *m, cf_tape *t, cf_segment_fn *fn, co
     return fn(t, ctx, &x);
 }
 
+cf_status cf_xclip_head_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t,
+                               const int32_t *class_id, size_t K)
+{
+    size_t all = m->config.head_classes;
+    cf_tensor *weight = m->head.weight, *bias = m->head.bias;
+    CF_ASSERT(all > 0);
+    if (class_id) {
+        weight = cf_embedding(t, weight, class_id, K);
+        bias = cf_embedding(t, cf_reshape(t, bias, cf_shape_of(all, 1)), class_id, K);
+        bias = cf_reshape(t, bias, cf_shape_of(K));
+    }
+    cf_tensor *logits = cf_linear(t, io->video_features, weight, bias, NULL, NULL);
+    CF_TRY(cf_tape_status(t));
+    io->logits = logits;
+    return CF_OK;
+}
+
 cf_status cf_xclip_scores(cf_xclip_outputs *io, const cf_xclip *m, cf_tape *t, cf_tensor *c,
                           cf_xclip_watch *watch, void *user)
 {
     cf_tensor *prompt = NULL, *text = c;
+    if (m->config.head_classes > 0) return cf_xclip_head_scores(io, m, t, NULL, 0);
     if (m->config.prompt_layers > 0) {
         prompt = cf_prompts_apply(m, t, c, io->prompt_tokens, watch, user);
         text = prompt ? cf_add(t, prompt, c) : NULL; /* c_hat = c + alpha x, [b, K, e] */

@@ -38,6 +38,7 @@ struct cf_xclip {
     cf_tensor *prompts_visual_proj, *alpha;
     cf_prompt_layer *prompt_layers;
     cf_tensor *prompts_context; /* vectors before the class names; NULL: none */
+    cf_linear_layer head;       /* config.head_classes > 0 only */
 };
 
 /* The three parts declare their parameters; called by cf_xclip_new. */

@@ -5,7 +5,7 @@
 
 static double numbers(const cf_xclip_cost *c)
 {
-    return c->text + c->visual + c->message + c->mit + c->prompts;
+    return c->text + c->visual + c->message + c->mit + c->prompts + c->head;
 }
 
 static void published_sizes(void **state)
@@ -39,7 +39,7 @@ static void published_sizes(void **state)
 static void what_really_runs(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 10; variant++) {
+    for (int variant = 0; variant < 12; variant++) {
         const cf_xclip_config c = { .image = 30,
                                     .patch = 10,
                                     .vision_width = 128,
@@ -50,12 +50,13 @@ static void what_really_runs(void **state)
                                     .context = 8,
                                     .vocabulary = 20,
                                     .frames = 3,
-                                    .video = variant & 8   ? CF_ENCODER_JOINT
-                                             : variant & 1 ? CF_ENCODER_CCT
-                                                           : CF_ENCODER_MEAN,
-                                    .mit_layers = variant & 2 ? 2 : 0,
+                                    .video = variant / 2 == 4 ? CF_ENCODER_JOINT
+                                             : variant & 1    ? CF_ENCODER_CCT
+                                                              : CF_ENCODER_MEAN,
+                                    .mit_layers = variant & 2 ? 2 : 0, /* heads: with MIT */
                                     .prompt_layers = variant == 9 || variant & 4 ? 2 : 0,
-                                    .prompt_vectors = variant & 4 ? 0 : 3 };
+                                    .prompt_vectors = variant >= 10 || variant & 4 ? 0 : 3,
+                                    .head_classes = variant >= 10 ? 5 : 0 };
         cf_xclip *m;
         cf_tape *t;
         cf_xclip_outputs out;

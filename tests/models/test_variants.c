@@ -102,6 +102,7 @@ static void variant_open(variant *v, const char *name, bool recompute)
                                              : CF_ENCODER_MEAN,
         .mit_layers = number(v, group, "mit_layers"),
         .prompt_layers = number(v, group, "prompt_layers"),
+        .head_classes = number(v, group, "head") ? v->K : 0,
         .recompute = recompute,
     };
     cf_free(video);
@@ -258,11 +259,14 @@ static void check(const char *name)
         (void)state;                                                                               \
         check(#name);                                                                              \
     }
+CHECK(cct_fc)
 CHECK(mean)
+CHECK(mean_fc)
 CHECK(one)
 CHECK(one_prompts)
 CHECK(joint)
 CHECK(joint_prompts)
+CHECK(joint_fc)
 
 /* ---- what joint attention is ----------------------------------------------------------------- */
 
@@ -313,5 +317,6 @@ static void joint_refuses(void **state)
     variant_close(&v);
 }
 
-TESTS(TEST(mean), TEST(one), TEST(one_prompts), TEST(joint), TEST(joint_prompts),
-      TEST(joint_knows_the_order_by_its_places), TEST(joint_refuses))
+TESTS(TEST(cct_fc), TEST(mean), TEST(mean_fc), TEST(joint_fc), TEST(one), TEST(one_prompts),
+      TEST(joint), TEST(joint_prompts), TEST(joint_knows_the_order_by_its_places),
+      TEST(joint_refuses))

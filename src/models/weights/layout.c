@@ -20,6 +20,7 @@ static const struct {
     { "visual.conv1.weight", "mit.positional_embedding", CF_LAYOUT_XCLIP },
     { "visual.conv1.weight", "prompts_visual_proj", CF_LAYOUT_XCLIP },
     { "visual.conv1.weight", "visual.temporal_embedding", CF_LAYOUT_XCLIP },
+    { "visual.conv1.weight", "head.weight", CF_LAYOUT_XCLIP },
     { "vision_model.encoder.layers.0.message_fc.weight", NULL, CF_LAYOUT_XCLIP_HF },
     { "vision_model.pre_layrnorm.weight", NULL, CF_LAYOUT_CLIP_HF },
     { "vision_model.pre_layernorm.weight", NULL, CF_LAYOUT_CLIP_HF },
