@@ -160,11 +160,17 @@ typedef struct {
     double value; /* the constant; the standard deviation; the bound of (-bound, bound) */
 } cf_init;
 
+/* Where the weights of a frozen parameter are: cf_params_set_aside. */
+typedef enum { CF_ASIDE_NOT, CF_ASIDE_FILE, CF_ASIDE_GONE } cf_aside;
+
 typedef struct {
     cf_tensor tensor; /* .name is owned by the set */
     cf_init init;
     size_t start; /* first element in its block */
     bool trainable;
+    cf_aside aside;
+    int file; /* CF_ASIDE_FILE: open, the set's; its weights start at byte file_at */
+    int64_t file_at;
 } cf_param;
 
 cf_status cf_params_new(cf_params **out);
@@ -179,6 +185,12 @@ typedef bool cf_param_filter(const char *name, const void *user);
 cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user);
 /* The same for a dry tape: no memory, no values; weights and gradients must not be touched. */
 void cf_params_plan(cf_params *p, cf_param_filter *trainable, const void *user);
+/* Takes the weights of the frozen parameters that `which` names out of memory, for when nothing
+ * will be computed with them any more: tensor.data is NULL from then on. They go into a file
+ * without a name in `folder`, from which checkpoints are written (cf_param_as_st); folder NULL:
+ * they are gone. On failure (CF_EIO: no room there) nothing has changed. Once for a set. */
+cf_status cf_params_set_aside(cf_params *p, cf_param_filter *which, const void *user,
+                              const char *folder);
 /* Start values: each parameter from its own stream, keyed by (seed, name). */
 void cf_params_init(cf_params *p, uint64_t seed);
 void cf_params_init_one(cf_param *q, uint64_t seed);

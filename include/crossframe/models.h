@@ -146,6 +146,9 @@ cf_status cf_text_cache_get(cf_text_cache *cache, const cf_xclip *m, cf_tape *t,
  * length. */
 void cf_text_mean(cf_real *out, const cf_real *each, size_t templates, size_t K, size_t e);
 void cf_text_cache_fini(cf_text_cache *cache);
+/* Takes the frozen text tower out of memory once its features are there (cf_params_set_aside; all
+ * but logit_scale): cf_xclip_text then fails with CF_EINVAL. Nothing where the text is trained. */
+cf_status cf_xclip_set_text_aside(cf_xclip *m, const char *folder);
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
@@ -192,8 +195,8 @@ cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weight
 /* All tensors of the model, frozen ones too, after cf_xclip_check; a refused file leaves the model
  * untouched, one whose numbers fail their checksum does not. Reads in parallel. */
 cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip);
-/* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of
- * it). */
+/* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of it;
+ * NULL: set aside, in a file). */
 cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *data);
 
 #endif

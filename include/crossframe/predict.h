@@ -54,9 +54,9 @@ const cf_xclip_config *cf_predictor_model(const cf_predictor *p);
 const cf_view_options *cf_predictor_views(const cf_predictor *p);
 /* The classes that the checkpoint was trained on. CF_ENOTFOUND: it does not tell. */
 cf_status cf_predictor_own_labels(cf_labels *out, const cf_predictor *p);
-/* Chooses the labels and computes their text features; the first call reads the weights. `template`
- * with {} where the label goes; NULL: as in training, the label alone or MODEL.PROMPT's
- * templates. */
+/* Chooses the labels and computes their text features; the first call reads the weights, and so
+ * does one after a score, which needs the text tower no more and lets it go. `template` with {}
+ * where the label goes; NULL: as in training, the label alone or MODEL.PROMPT's templates. */
 cf_status cf_predictor_set_labels(cf_predictor *p, const cf_labels *labels, const char *template);
 /* probability[K], sum 1, of the views as cf_viewer_* gives them: the mean of softmax over the views
  * in double. CF_ENUMERIC: a score is not finite. */

@@ -44,6 +44,9 @@ typedef struct {
     size_t shape[CF_ST_MAX_RANK];
     size_t n;         /* product of the shape */
     const void *data; /* borrowed; n * cf_st_dtype_bytes bytes, at any alignment */
+    /* Writing, data NULL: the numbers are in this open file instead, from byte `file_at` on. */
+    int file;
+    int64_t file_at;
 } cf_st_tensor;
 
 const char *cf_st_dtype_name(cf_st_dtype dtype); /* "F32" */

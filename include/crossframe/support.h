@@ -98,6 +98,9 @@ cf_status cf_realloc(void *inout, size_t count, size_t size);
  * it is smaller. Both unchanged on failure. */
 cf_status cf_grow(void *inout, size_t *capacity, size_t need, size_t size);
 void cf_free(void *p);
+/* Gives the whole pages of a part of a block back to the system: they hold nothing any more, but
+ * can be written again. */
+void cf_memory_drop(void *p, size_t bytes);
 /* Copies of strings; free with cf_free. */
 cf_status cf_strdup(char **out, const char *s);
 cf_status cf_format(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -204,6 +207,10 @@ cf_status cf_file_link(const char *path, const char *from);
 cf_status cf_file_copy(const char *path, const char *from);
 /* All n bytes at place `at` of an open file; `path` is its name in messages. */
 cf_status cf_file_write_at(int fd, const char *path, const void *bytes, size_t n, int64_t at);
+cf_status cf_file_read_at(int fd, const char *path, void *bytes, size_t n, int64_t at);
+/* A file in `folder` without a name, to write and read: gone when it is closed, or the process
+ * ends. */
+cf_status cf_file_nameless(int *fd, const char *folder);
 bool cf_file_exists(const char *path);
 bool cf_is_folder(const char *path);
 cf_status cf_make_folders(const char *path); /* mkdir -p */

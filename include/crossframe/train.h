@@ -252,7 +252,7 @@ enum { CF_PLAN_PARTS = 6 };
 
 /* Bytes of memory. The step's are counted by a dry tape: what it really takes, to the byte. */
 typedef struct {
-    size_t weights;            /* of the whole model */
+    size_t weights;            /* of the model, without a frozen text tower: it leaves memory */
     size_t gradients, moments; /* of what is trained: one block, and AdamW's two */
     size_t average;            /* of what is trained: TRAIN.EMA's two; 0: none */
     size_t activations;        /* of one micro-batch, test batch or the class texts: the largest */
@@ -260,7 +260,8 @@ typedef struct {
     size_t batches;            /* pictures that are loaded, in training and test */
     size_t text;               /* class texts and their features */
     size_t process;            /* about: program, libraries and their threads */
-    size_t total;
+    size_t start;              /* before the steps: while a frozen text tower is still there */
+    size_t total;              /* the sum but for `start`, or that, whichever is larger */
 } cf_plan_memory;
 
 /* What a run is going to do, once everything is open. */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crossframe/autograd.h"
 
@@ -12,9 +13,15 @@ struct cf_params {
     size_t count, room;
     cf_real *weights, *grads, *frozen;
     size_t n_frozen, n_trainable;
+    int file; /* of what is set aside; -1: none */
 };
 
-cf_status cf_params_new(cf_params **out) { return cf_alloc_zero(out, 1, sizeof **out); }
+cf_status cf_params_new(cf_params **out)
+{
+    CF_TRY(cf_alloc_zero(out, 1, sizeof **out));
+    (*out)->file = -1;
+    return CF_OK;
+}
 
 void cf_params_free(cf_params *p)
 {
@@ -27,6 +34,7 @@ void cf_params_free(cf_params *p)
     cf_free(p->weights);
     cf_free(p->grads);
     cf_free(p->frozen);
+    if (p->file >= 0) close(p->file);
     cf_free(p);
 }
 
@@ -106,6 +114,59 @@ cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *
     }
     return CF_OK;
 }
+
+/* ---- out of memory --------------------------------------------------------------------------- */
+
+static bool goes_aside(const cf_param *q, cf_param_filter *which, const void *user)
+{
+    return !q->trainable && q->tensor.data && which(q->tensor.name, user);
+}
+
+static cf_status write_aside(cf_params *p, cf_param_filter *which, const void *user,
+                             const char *folder)
+{
+    int64_t at = 0;
+    CF_TRY(cf_file_nameless(&p->file, folder));
+    for (size_t i = 0; i < p->count; i++) {
+        cf_param *q = p->items[i];
+        if (!goes_aside(q, which, user)) continue;
+        CF_TRY(
+            cf_file_write_at(p->file, folder, q->tensor.data, q->tensor.n * sizeof(cf_real), at));
+        q->file_at = at;
+        at += (int64_t)(q->tensor.n * sizeof(cf_real));
+    }
+    return CF_OK;
+}
+
+cf_status cf_params_set_aside(cf_params *p, cf_param_filter *which, const void *user,
+                              const char *folder)
+{
+    CF_ASSERT(p->file < 0);
+    cf_status status = folder ? write_aside(p, which, user, folder) : CF_OK;
+    if (status != CF_OK) {
+        if (p->file >= 0) close(p->file);
+        p->file = -1;
+        return status;
+    }
+    char *start = NULL, *end = NULL; /* neighbours are dropped together: they share pages */
+    for (size_t i = 0; i <= p->count; i++) {
+        cf_param *q = i < p->count ? p->items[i] : NULL;
+        if (q && !goes_aside(q, which, user)) continue;
+        if (start && (!q || (char *)q->tensor.data != end)) {
+            cf_memory_drop(start, (size_t)(end - start));
+            start = NULL;
+        }
+        if (!q) break;
+        if (!start) start = (char *)q->tensor.data;
+        end = (char *)(q->tensor.data + padded(q->tensor.n));
+        q->tensor.data = NULL;
+        q->aside = folder ? CF_ASIDE_FILE : CF_ASIDE_GONE;
+        q->file = p->file;
+    }
+    return CF_OK;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
 
 void cf_params_init_one(cf_param *q, uint64_t seed)
 {

@@ -246,8 +246,11 @@ cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const vo
     for (int i = 0; i < op->arity; i++) {
         node.in[i] = in[i];
         if (in[i] && in[i]->needs_grad) out->needs_grad = true;
+        if (in[i] && !in[i]->data && in[i]->n > 0 && !t->dry)
+            t->status = CF_FAIL(CF_EINVAL, "%s: %s was set aside", op->name,
+                                in[i]->name ? in[i]->name : "an input");
     }
-    t->status = op->infer(&node);
+    if (t->status == CF_OK) t->status = op->infer(&node);
     if (t->status != CF_OK) return NULL;
 
     bool kept = t->record && out->needs_grad && op->backward;

@@ -363,5 +363,9 @@ cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *
                        .n = p->tensor.n,
                        .data = data };
     for (int i = 0; i < s->rank; i++) t.shape[i] = s->dim[i];
+    if (data) return t;
+    CF_ASSERT(p->aside == CF_ASIDE_FILE);
+    t.file = p->file;
+    t.file_at = p->file_at;
     return t;
 }

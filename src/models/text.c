@@ -159,6 +159,19 @@ done:
     return status;
 }
 
+static bool is_text_tower(const char *name, const void *user)
+{
+    (void)user;
+    bool video = strstr(name, "visual.") || cf_xclip_is_new_module(name);
+    return !video && strcmp(name, "logit_scale") != 0;
+}
+
+cf_status cf_xclip_set_text_aside(cf_xclip *m, const char *folder)
+{
+    if (cf_xclip_trains_text(&m->config) || !m->token_embedding->data) return CF_OK;
+    return cf_params_set_aside(m->params, is_text_tower, NULL, folder);
+}
+
 void cf_text_cache_fini(cf_text_cache *cache)
 {
     if (cache->features != cache->each) cf_free(cache->features);

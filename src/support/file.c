@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,6 +106,45 @@ cf_status cf_file_write_at(int fd, const char *path, const void *bytes, size_t n
         at += done;
     }
     return CF_OK;
+}
+
+cf_status cf_file_read_at(int fd, const char *path, void *bytes, size_t n, int64_t at)
+{
+    char *to = bytes;
+    while (n > 0) {
+        ssize_t done = pread(fd, to, n, (off_t)at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return CF_FAIL(CF_EIO, "cannot read %s: %s", path, strerror(errno));
+        if (done == 0) return CF_FAIL(CF_EIO, "cannot read %s: it ends too early", path);
+        to += done;
+        n -= (size_t)done;
+        at += done;
+    }
+    return CF_OK;
+}
+
+cf_status cf_file_nameless(int *fd, const char *folder)
+{
+    char *path;
+#ifdef O_TMPFILE
+    int at_once = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (at_once >= 0) {
+        *fd = at_once;
+        return CF_OK;
+    }
+#endif
+    CF_TRY(cf_path_join(&path, folder, "nameless.XXXXXX")); /* file systems without O_TMPFILE */
+    int named = mkostemp(path, O_CLOEXEC);
+    cf_status status = CF_OK;
+    if (named < 0)
+        status = system_failed("make a file in", folder);
+    else if (unlink(path) != 0) {
+        status = system_failed("take the name of", path);
+        close(named);
+    } else
+        *fd = named;
+    cf_free(path);
+    return status;
 }
 
 bool cf_file_exists(const char *path) { return access(path, F_OK) == 0; }

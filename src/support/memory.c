@@ -1,7 +1,7 @@
 /* memory: aligned, counted heap blocks that can be made to fail, and strings made of them.
  *
  * Each block carries its size in the CF_ALIGN bytes before it, so that cf_free needs no size and
- * the block itself stays aligned. The block's end is the end of the malloc'ed range: nothing is
+ * the block itself stays aligned. Small blocks end where the malloc'ed range ends: nothing is
  * rounded up, so the address sanitiser sees the first byte past it. */
 #include "crossframe/support.h"
 
@@ -15,13 +15,16 @@
 
 static atomic_size_t n_allocations, bytes_now, bytes_peak, fail_at;
 
-static char *block_start(void *p) { return (char *)p - CF_ALIGN; }
+typedef struct {
+    size_t bytes;
+    void *memory; /* what malloc gave */
+} head;
 
-static size_t block_size(void *p)
+static head head_of(void *p)
 {
-    size_t size;
-    memcpy(&size, block_start(p), sizeof size);
-    return size;
+    head h;
+    memcpy(&h, (char *)p - CF_ALIGN, sizeof h);
+    return h;
 }
 
 bool cf_memory_should_fail(void)
@@ -40,26 +43,40 @@ static void count_bytes(size_t size)
 
 /* Weights of gigabytes: the kernel then maps them by 2 MB instead of 4 kB, which is most of what
  * touching them for the first time costs. Advice, so a refusal changes nothing. */
+static const size_t large = (size_t)32 << 20, page = 4096;
 static void advise_large(char *start, size_t bytes)
 {
-    const size_t large = (size_t)32 << 20, page = 4096;
     size_t skip = (page - (uintptr_t)start % page) % page;
     if (bytes >= large) (void)madvise(start + skip, (bytes - skip) / page * page, MADV_HUGEPAGE);
 }
 
-static cf_status allocate(void **out, size_t count, size_t size)
+/* Large zeros are taken as the system gives them: no page is there before something is written. */
+static char *take(head *h, bool zero)
 {
-    size_t bytes;
-    CF_TRY(cf_mul_size(&bytes, count, size));
-    void *start = NULL;
-    if (cf_memory_should_fail() || bytes > SIZE_MAX - CF_ALIGN ||
-        posix_memalign(&start, CF_ALIGN, CF_ALIGN + bytes) != 0)
-        return CF_FAIL(CF_ENOMEM, "out of memory for %zu bytes", bytes);
-    advise_large(start, bytes);
-    memcpy(start, &bytes, sizeof bytes);
+    char *start;
+    if (zero && h->bytes >= large) {
+        h->memory = start = calloc(1, h->bytes + 2 * CF_ALIGN);
+        if (start) start += (CF_ALIGN - (uintptr_t)start % CF_ALIGN) % CF_ALIGN;
+        return start;
+    }
+    if (posix_memalign(&h->memory, CF_ALIGN, CF_ALIGN + h->bytes) != 0) return NULL;
+    start = h->memory;
+    if (zero) memset(start + CF_ALIGN, 0, h->bytes);
+    return start;
+}
+
+static cf_status allocate(void **out, size_t count, size_t size, bool zero)
+{
+    head h = { 0 };
+    CF_TRY(cf_mul_size(&h.bytes, count, size));
+    bool fits = h.bytes <= SIZE_MAX - 2 * CF_ALIGN;
+    char *start = cf_memory_should_fail() || !fits ? NULL : take(&h, zero);
+    if (!start) return CF_FAIL(CF_ENOMEM, "out of memory for %zu bytes", h.bytes);
+    advise_large(start, h.bytes);
+    memcpy(start, &h, sizeof h);
     atomic_fetch_add(&n_allocations, 1);
-    count_bytes(bytes);
-    *out = (char *)start + CF_ALIGN;
+    count_bytes(h.bytes);
+    *out = start + CF_ALIGN;
     return CF_OK;
 }
 
@@ -77,7 +94,7 @@ cf_status cf_mul_size(size_t *out, size_t a, size_t b)
 cf_status cf_alloc(void *out, size_t count, size_t size)
 {
     void *p;
-    CF_TRY(allocate(&p, count, size));
+    CF_TRY(allocate(&p, count, size, false));
     store_pointer(out, p);
     return CF_OK;
 }
@@ -85,8 +102,7 @@ cf_status cf_alloc(void *out, size_t count, size_t size)
 cf_status cf_alloc_zero(void *out, size_t count, size_t size)
 {
     void *p;
-    CF_TRY(allocate(&p, count, size));
-    memset(p, 0, block_size(p));
+    CF_TRY(allocate(&p, count, size, true));
     store_pointer(out, p);
     return CF_OK;
 }
@@ -95,9 +111,9 @@ cf_status cf_realloc(void *inout, size_t count, size_t size)
 {
     void *old, *p;
     memcpy(&old, inout, sizeof old);
-    CF_TRY(allocate(&p, count, size));
+    CF_TRY(allocate(&p, count, size, false));
     if (old) {
-        size_t before = block_size(old), after = block_size(p);
+        size_t before = head_of(old).bytes, after = head_of(p).bytes;
         memcpy(p, old, before < after ? before : after);
         cf_free(old);
     }
@@ -119,8 +135,15 @@ cf_status cf_grow(void *inout, size_t *capacity, size_t need, size_t size)
 void cf_free(void *p)
 {
     if (!p) return;
-    atomic_fetch_sub(&bytes_now, block_size(p));
-    free(block_start(p));
+    head h = head_of(p);
+    atomic_fetch_sub(&bytes_now, h.bytes);
+    free(h.memory);
+}
+
+void cf_memory_drop(void *p, size_t bytes)
+{
+    size_t skip = (page - (uintptr_t)p % page) % page;
+    if (bytes > skip) (void)madvise((char *)p + skip, (bytes - skip) / page * page, MADV_DONTNEED);
 }
 
 cf_status cf_strdup(char **out, const char *s)

@@ -106,6 +106,7 @@ static cf_status setting_init(setting *s, const cf_bench_options *o)
     *s = (setting){ .options = o };
     CF_TRY(cf_xclip_new(&s->model, &c));
     cf_params_init(cf_xclip_params(s->model), 1);
+    if (!o->dump) CF_TRY(cf_xclip_set_text_aside(s->model, NULL));
     CF_TRY(cf_tape_new(&s->tape, NULL));
     cf_tape_record(s->tape, o->train);
     if (o->train) CF_TRY(cf_adamw_new(&s->adamw, cf_xclip_params(s->model), &adamw, &rule));
@@ -253,7 +254,10 @@ static void count_memory(cf_bench_result *out, const setting *s)
     cf_params_weights(params, &trained);
     if (s->adamw) cf_adamw_m(s->adamw, &m);
     getrusage(RUSAGE_SELF, &usage);
-    out->bytes.weights = cf_params_numbers(params, false) * sizeof(cf_real);
+    for (size_t i = 0; i < cf_params_count(params); i++) {
+        const cf_param *p = cf_params_get(params, i);
+        if (p->aside == CF_ASIDE_NOT) out->bytes.weights += p->tensor.n * sizeof(cf_real);
+    }
     out->bytes.gradients = s->adamw ? trained * sizeof(cf_real) : 0;
     out->bytes.moments = 2 * m * sizeof(cf_real);
     out->bytes.activations = stats.activation_peak;

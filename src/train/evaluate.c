@@ -15,8 +15,17 @@
 cf_status cf_run_text_features(cf_run *r)
 {
     const cf_classes *c = &r->classes;
-    if (cf_run_text_is_trained(r)) cf_text_cache_fini(&r->text);
-    return cf_text_cache_get(&r->text, r->model, r->tape, c->tokens, c->templates, c->n);
+    bool trained = cf_run_text_is_trained(r);
+    if (trained) cf_text_cache_fini(&r->text);
+    bool there = r->text.features;
+    CF_TRY(cf_text_cache_get(&r->text, r->model, r->tape, c->tokens, c->templates, c->n));
+    if (trained || there) return CF_OK;
+    /* Checkpoints still need the tower's weights, a test does not. */
+    const char *folder = r->options.only_test ? NULL : r->config->output;
+    cf_status status = cf_xclip_set_text_aside(r->model, folder);
+    if (status != CF_EIO && status != CF_ENOTFOUND) return status;
+    cf_log(CF_LOG_WARNING, "the frozen text tower stays in memory: %s", cf_error());
+    return CF_OK;
 }
 
 typedef struct {

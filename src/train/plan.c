@@ -43,6 +43,7 @@ static void count_parts(cf_run_plan *p, const cf_params *params)
 
 typedef struct {
     size_t activations, buffers;
+    size_t text_activations;
     double train, view, text; /* flop: of a micro-batch, of one clip, of all texts */
 } counts;
 
@@ -57,6 +58,7 @@ static cf_status dry_text(counts *out, cf_run *dry)
         CF_TRY(cf_tape_status(dry->tape));
         out->text += cf_tape_stats_get(dry->tape).flop;
     }
+    out->text_activations = cf_tape_stats_get(dry->tape).activation_peak;
     cf_tape_record(dry->tape, true);
     return CF_OK;
 }
@@ -157,7 +159,9 @@ static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan
                          const cf_xclip_config *m, const counts *c, size_t batch)
 {
     size_t trained = p->trained * sizeof(cf_real), K = r->classes.n, n = r->classes.templates;
-    cf_plan_memory y = { .weights = p->parameters * sizeof(cf_real),
+    size_t weights = p->parameters * sizeof(cf_real);
+    size_t tower = cf_xclip_trains_text(m) ? 0 : p->parts[TEXT].numbers * sizeof(cf_real);
+    cf_plan_memory y = { .weights = weights - tower,
                          .activations = c->activations,
                          .buffers = c->buffers,
                          .text = K * ((n + (n > 1)) * m->embed * sizeof(cf_real) +
@@ -171,6 +175,8 @@ static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan
     CF_TRY(add_batches(&y.batches, r, batch));
     y.total = y.weights + y.gradients + y.moments + y.average + y.activations + y.buffers +
               y.batches + y.text + y.process;
+    y.start = weights + c->text_activations + y.text + y.process;
+    if (y.total < y.start) y.total = y.start;
     *out = y;
     return CF_OK;
 }

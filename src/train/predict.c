@@ -24,6 +24,7 @@ struct cf_predictor {
     cf_view_options views;
     cf_xclip *model;
     cf_tape *tape;
+    bool scored;   /* the text tower is no longer in memory */
     cf_real *text; /* [K, e] */
     size_t K;
     double *sum; /* [K] */
@@ -164,7 +165,11 @@ static cf_status load(cf_predictor *p)
 {
     cf_load_counts counts;
     cf_xclip *model;
-    if (p->model) return CF_OK;
+    if (p->model && !p->scored) return CF_OK;
+    if (!p->weights) CF_TRY(cf_model_open_weights(&p->weights, p->config, p->path));
+    cf_xclip_free(p->model);
+    p->model = NULL;
+    p->scored = false;
     CF_TRY(cf_xclip_new(&model, &p->sizes));
     cf_status status = cf_xclip_load(&counts, model, p->weights, false);
     if (status == CF_OK && !p->tape) status = cf_tape_new(&p->tape, NULL);
@@ -287,6 +292,8 @@ cf_status cf_predictor_score(float *probability, cf_predictor *p, const float *v
 {
     const cf_xclip_config *c = &p->sizes;
     CF_ASSERT(p->model && p->text);
+    if (!p->scored) CF_TRY(cf_xclip_set_text_aside(p->model, NULL));
+    p->scored = true;
     size_t n = p->views.clips * p->views.crops, side = c->image / c->patch;
     size_t one = p->views.T * (side * side + 1) * c->vision_width;
     size_t most = one < TOKEN_FLOATS ? TOKEN_FLOATS / one : 1;

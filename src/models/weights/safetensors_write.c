@@ -148,6 +148,30 @@ static cf_status prepare_header(text *header, const cf_st_tensor *tensor, size_t
     return make_header(header, tensor, n_tensors, metadata, n_metadata);
 }
 
+/* Hands a tensor's bytes on, those of another file in pieces. */
+typedef cf_status piece_fn(void *user, const void *bytes, size_t n);
+static cf_status in_pieces(const cf_st_tensor *t, const void *bytes, size_t n, piece_fn *to,
+                           void *user)
+{
+    enum { PIECE = 1 << 20 };
+    if (bytes || n == 0) return to(user, bytes, n);
+    char *piece;
+    CF_TRY(cf_alloc(&piece, n < PIECE ? n : PIECE, 1));
+    cf_status status = CF_OK;
+    for (size_t at = 0; at < n && status == CF_OK; at += PIECE) {
+        size_t now = n - at < PIECE ? n - at : PIECE;
+        status = cf_file_read_at(t->file, t->name, piece, now, t->file_at + (int64_t)at);
+        if (status == CF_OK) status = to(user, piece, now);
+    }
+    cf_free(piece);
+    return status;
+}
+
+static cf_status put_piece(void *user, const void *bytes, size_t n)
+{
+    return cf_writer_put(user, bytes, n);
+}
+
 static cf_status put_file(const char *path, const text *header, const cf_st_tensor *tensor,
                           size_t n_tensors, cf_st_source *source, void *user)
 {
@@ -162,7 +186,7 @@ static cf_status put_file(const char *path, const text *header, const cf_st_tens
         const void *bytes;
         CF_GO(tensor_bytes(&n, &tensor[i]));
         CF_GO(source(user, i, &bytes));
-        CF_GO(cf_writer_put(w, bytes, n));
+        CF_GO(in_pieces(&tensor[i], bytes, n, put_piece, w));
     }
     status = cf_writer_commit(w);
     w = NULL;
@@ -197,6 +221,13 @@ cf_status cf_st_write(const char *path, const cf_st_tensor *tensor, size_t n_ten
 
 /* ---- with a checksum ------------------------------------------------------------------------- */
 
+static cf_status add_to_crc(void *user, const void *bytes, size_t n)
+{
+    unsigned long *crc = user;
+    if (n > 0) *crc = crc32_z(*crc, bytes, n);
+    return CF_OK;
+}
+
 /* CRC-32 of the file whose header this is, its digits still zeros. */
 static cf_status crc_of(unsigned long *out, const text *header, const cf_st_tensor *tensor,
                         size_t n_tensors)
@@ -207,7 +238,7 @@ static cf_status crc_of(unsigned long *out, const text *header, const cf_st_tens
     for (size_t i = 0; i < n_tensors; i++) {
         size_t n;
         CF_TRY(tensor_bytes(&n, &tensor[i]));
-        if (n > 0) crc = crc32_z(crc, tensor[i].data, n);
+        CF_TRY(in_pieces(&tensor[i], tensor[i].data, n, add_to_crc, &crc));
     }
     *out = crc;
     return CF_OK;
