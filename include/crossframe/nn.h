@@ -29,6 +29,9 @@ typedef struct {
 } cf_norm_layer;
 cf_status cf_norm_init(cf_norm_layer *l, cf_params *p, const char *prefix, size_t w);
 cf_tensor *cf_norm_apply(cf_tape *t, const cf_norm_layer *l, cf_tensor *x);
+/* The linear layer of the normalised x, which is not kept: the same numbers, less memory. */
+cf_tensor *cf_norm_linear_apply(cf_tape *t, const cf_norm_layer *norm, const cf_linear_layer *l,
+                                cf_tensor *x);
 
 /* Start values of one pre-norm block. */
 typedef struct {
@@ -44,12 +47,13 @@ typedef struct {
 cf_status cf_attention_init(cf_attention_layer *l, cf_params *p, const char *prefix, size_t w,
                             cf_init in, cf_init out);
 typedef struct {
+    const cf_norm_layer *norm; /* x is to be normalised by it; NULL: x is normalised already */
     cf_tensor *message; /* [g, w], normalised: one more key and value per group; NULL: none */
     bool causal;
     const cf_real *drop_scale; /* drop path: branch factor per video; NULL: none */
     size_t rows_per_scale;     /* rows of x [g, s, w] that share a factor */
 } cf_attention_options;
-/* residual + attention(x): x [g, s, w] normalised; heads of width 64 */
+/* residual + attention(x): x [g, s, w]; heads of width 64 */
 cf_tensor *cf_attention_apply(cf_tape *t, const cf_attention_layer *l, cf_tensor *x,
                               cf_tensor *residual, const cf_attention_options *options);
 size_t cf_heads_of(size_t width); /* width / 64 (at least 1) */

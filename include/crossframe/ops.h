@@ -23,6 +23,10 @@ cf_tensor *cf_linear(cf_tape *t, cf_tensor *x, cf_tensor *weight, cf_tensor *bia
                      cf_tensor *residual, const cf_linear_options *options);
 
 cf_tensor *cf_layer_norm(cf_tape *t, cf_tensor *x, cf_tensor *scale, cf_tensor *shift, cf_real eps);
+/* cf_linear of cf_layer_norm, whose output is made again instead of kept: x [..., in], scale and
+ * shift [in], W [out, in], bias? [out]; y [..., out] */
+cf_tensor *cf_norm_linear(cf_tape *t, cf_tensor *x, cf_tensor *scale, cf_tensor *shift,
+                          cf_tensor *weight, cf_tensor *bias, cf_real eps);
 
 /* Self-attention: qkv [g, s, 3d]; extra? [g, 2d]: one further key and value per group; out [g, s,
  * d] */

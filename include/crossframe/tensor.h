@@ -85,6 +85,9 @@ void cf_col_sum(cf_real *sum, const cf_real *x, size_t rows, size_t n, size_t ld
 void cf_layer_norm_forward(cf_real *y, cf_real *mean, cf_real *rstd, const cf_real *x,
                            const cf_real *scale, const cf_real *shift, size_t rows, size_t w,
                            cf_real eps);
+/* y once more, the same bits, from what forward found. */
+void cf_layer_norm_again(cf_real *y, const cf_real *mean, const cf_real *rstd, const cf_real *x,
+                         const cf_real *scale, const cf_real *shift, size_t rows, size_t w);
 /* dx NULL: not wanted; dx_accumulate: add. dscale, dshift (NULL: not wanted) are added to.
  * scratch: cf_layer_norm_scratch(w) elements. */
 size_t cf_layer_norm_scratch(size_t w);

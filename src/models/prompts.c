@@ -73,13 +73,14 @@ cf_tensor *cf_prompts_tokens(const cf_xclip *m, cf_tape *t, cf_tensor *tokens, s
 /* x [b, K, e], or [K, e] in the first layer, where it is the same for every video */
 static cf_tensor *layer_apply(cf_tape *t, const cf_prompt_layer *l, cf_tensor *x, cf_tensor *y)
 {
-    cf_tensor *q = cf_linear(t, cf_norm_apply(t, &l->norm1, x), l->q, NULL, NULL, NULL);
+    const cf_linear_layer of_q = { .weight = l->q };
+    cf_tensor *q = cf_norm_linear_apply(t, &l->norm1, &of_q, x);
     cf_tensor *k = cf_linear(t, y, l->k, NULL, NULL, NULL);
     cf_tensor *v = cf_linear(t, y, l->v, NULL, NULL, NULL);
     if (!v) return NULL;
     cf_tensor *a = cf_cross_attention(t, q, k, v, cf_heads_of(cf_shape_last(&v->shape)));
     x = cf_linear_apply(t, &l->proj, a, x, NULL);
-    cf_tensor *h = cf_linear_apply(t, &l->fc1, cf_norm_apply(t, &l->norm3, x), NULL, NULL);
+    cf_tensor *h = cf_norm_linear_apply(t, &l->norm3, &l->fc1, x);
     return cf_linear_apply(t, &l->fc2, h, x, &(cf_linear_options){ .gelu_in = true });
 }
 

@@ -84,17 +84,19 @@ static cf_tensor *vision_block(cf_tape *t, const void *ctx, cf_tensor *const in[
         cf_tensor *m = cf_slice(t, z, 1, 0, 1);
         m = cf_linear_apply(t, &block->message_fc, cf_reshape(t, m, cf_shape_of(c->b, c->T, c->d)),
                             NULL, NULL);
-        const cf_attention_options cfa = { .drop_scale = drop[DROP_CFA], .rows_per_scale = c->T };
-        m = cf_attention_apply(t, &block->message_attn, cf_norm_apply(t, &block->message_ln, m), m,
-                               &cfa);
+        const cf_attention_options cfa = { .norm = &block->message_ln,
+                                           .drop_scale = drop[DROP_CFA],
+                                           .rows_per_scale = c->T };
+        m = cf_attention_apply(t, &block->message_attn, m, m, &cfa);
         m = cf_reshape(t, m, cf_shape_of(F, c->d));
         message = cf_norm_apply(t, &block->clip.ln_1, m);
         if (!message) return NULL;
     }
-    const cf_attention_options ifa = { .message = message,
+    const cf_attention_options ifa = { .norm = &block->clip.ln_1,
+                                       .message = message,
                                        .drop_scale = drop[DROP_IFA],
                                        .rows_per_scale = rows };
-    z = cf_attention_apply(t, &block->clip.attn, cf_norm_apply(t, &block->clip.ln_1, z), z, &ifa);
+    z = cf_attention_apply(t, &block->clip.attn, z, z, &ifa);
     return cf_block_mlp(t, &block->clip, z, drop[DROP_MLP], rows);
 }
 

@@ -22,7 +22,7 @@ cf_status cf_block_init(cf_block *b, cf_params *p, const char *prefix, size_t w,
 cf_tensor *cf_block_mlp(cf_tape *t, const cf_block *b, cf_tensor *x, const cf_real *drop_scale,
                         size_t rows_per_scale)
 {
-    cf_tensor *h = cf_linear_apply(t, &b->c_fc, cf_norm_apply(t, &b->ln_2, x), NULL, NULL);
+    cf_tensor *h = cf_norm_linear_apply(t, &b->ln_2, &b->c_fc, x);
     const cf_linear_options o = { .gelu_in = true,
                                   .row_scale = drop_scale,
                                   .rows_per_scale = rows_per_scale };
@@ -31,7 +31,7 @@ cf_tensor *cf_block_mlp(cf_tape *t, const cf_block *b, cf_tensor *x, const cf_re
 
 cf_tensor *cf_block_apply(cf_tape *t, const cf_block *b, cf_tensor *x, bool causal)
 {
-    const cf_attention_options o = { .causal = causal };
-    x = cf_attention_apply(t, &b->attn, cf_norm_apply(t, &b->ln_1, x), x, &o);
+    const cf_attention_options o = { .norm = &b->ln_1, .causal = causal };
+    x = cf_attention_apply(t, &b->attn, x, x, &o);
     return cf_block_mlp(t, b, x, NULL, 0);
 }

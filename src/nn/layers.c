@@ -38,6 +38,12 @@ cf_tensor *cf_norm_apply(cf_tape *t, const cf_norm_layer *l, cf_tensor *x)
     return cf_layer_norm(t, x, l->weight, l->bias, CF_LAYER_NORM_EPS);
 }
 
+cf_tensor *cf_norm_linear_apply(cf_tape *t, const cf_norm_layer *norm, const cf_linear_layer *l,
+                                cf_tensor *x)
+{
+    return cf_norm_linear(t, x, norm->weight, norm->bias, l->weight, l->bias, CF_LAYER_NORM_EPS);
+}
+
 cf_status cf_attention_init(cf_attention_layer *l, cf_params *p, const char *prefix, size_t w,
                             cf_init in, cf_init out)
 {
@@ -56,7 +62,10 @@ cf_tensor *cf_attention_apply(cf_tape *t, const cf_attention_layer *l, cf_tensor
     static const cf_attention_options none;
     const cf_attention_options *o = options ? options : &none;
     size_t w = l->width;
-    cf_tensor *qkv = cf_linear(t, x, l->in_weight, l->in_bias, NULL, NULL), *extra = NULL;
+    const cf_linear_layer in = { l->in_weight, l->in_bias };
+    cf_tensor *qkv = o->norm ? cf_norm_linear_apply(t, o->norm, &in, x)
+                             : cf_linear_apply(t, &in, x, NULL, NULL),
+              *extra = NULL;
     if (o->message) /* the message answers but does not ask: key and value rows only */
         extra = cf_linear(t, o->message, cf_rows(t, l->in_weight, w, 2 * w),
                           cf_rows(t, l->in_bias, w, 2 * w), NULL, NULL);

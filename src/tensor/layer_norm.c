@@ -49,6 +49,28 @@ void cf_layer_norm_forward(cf_real *y, cf_real *mean, cf_real *rstd, const cf_re
     }
 }
 
+CF_KERNEL static void again_rows(cf_real *restrict y, const cf_real *mean, const cf_real *rstd,
+                                 const cf_real *restrict x, const cf_real *restrict scale,
+                                 const cf_real *restrict shift, size_t rows, size_t w)
+{
+    for (size_t r = 0; r < rows; r++, x += w, y += w) {
+        cf_real mu = mean[r], inv = rstd[r];
+#pragma omp simd
+        for (size_t j = 0; j < w; j++) y[j] = (x[j] - mu) * inv * scale[j] + shift[j];
+    }
+}
+
+void cf_layer_norm_again(cf_real *y, const cf_real *mean, const cf_real *rstd, const cf_real *x,
+                         const cf_real *scale, const cf_real *shift, size_t rows, size_t w)
+{
+    size_t blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
+#pragma omp parallel for schedule(static) if (rows * w >= CF_PARALLEL_MIN)
+    for (size_t b = 0; b < blocks; b++) {
+        size_t at = b * ROW_BLOCK, count = rows - at < ROW_BLOCK ? rows - at : ROW_BLOCK;
+        again_rows(y + at * w, mean + at, rstd + at, x + at * w, scale, shift, count, w);
+    }
+}
+
 /* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dy scale, xhat = (x - mean) rstd */
 CF_KERNEL static void backward_dx(const backward_args *a, size_t rows)
 {

@@ -51,6 +51,19 @@ static cf_tensor *build_layer_norm(cf_tape *t, const void *ctx, cf_tensor *const
     return cf_layer_norm(t, in[0], in[1], in[2], (cf_real)c->real);
 }
 
+static cf_tensor *build_norm_linear(cf_tape *t, const void *ctx, cf_tensor *const in[])
+{
+    const grad_case *c = ctx;
+    return cf_norm_linear(t, in[0], in[1], in[2], in[3], in[4], (cf_real)c->real);
+}
+
+/* One vector is the row, the scale, the shift and the bias. */
+static cf_tensor *build_norm_linear_same(cf_tape *t, const void *ctx, cf_tensor *const in[])
+{
+    const grad_case *c = ctx;
+    return cf_norm_linear(t, in[0], in[0], in[0], in[1], in[0], (cf_real)c->real);
+}
+
 /* One vector is the row, the scale and the shift. */
 static cf_tensor *build_layer_norm_same(cf_tape *t, const void *ctx, cf_tensor *const in[])
 {
@@ -117,6 +130,11 @@ static cf_tensor *build_loss(cf_tape *t, const void *ctx, cf_tensor *const in[])
     {                                                                                              \
         .op = &cf_op_linear, .what = "linear " name, .build = build_linear,                        \
         .option = { (flags), (per_scale) }, .in = { __VA_ARGS__ }, .n_in = 4                       \
+    }
+#define NORM_LINEAR(name, count, ...)                                                              \
+    {                                                                                              \
+        .op = &cf_op_norm_linear, .what = "norm_linear " name, .build = build_norm_linear,         \
+        .real = 1e-5, .in = { __VA_ARGS__ }, .n_in = 5, .samples = (count)                         \
     }
 #define NORM(name, epsilon, count, ...)                                                            \
     {                                                                                              \
@@ -214,6 +232,20 @@ const grad_case grad_cases_fused[] = {
     NORM("of some size", 1e-5, 8, IN(150, 131), IN(131), IN(131)),
     { .op = &cf_op_layer_norm, .what = "layer_norm x is scale and shift",
       .build = build_layer_norm_same, .real = 1e-2, .in = { IN(7) }, .n_in = 1 },
+
+    NORM_LINEAR("bias", 0, IN(3, 5), IN(5), IN(5), IN(4, 5), IN(4)),
+    NORM_LINEAR("no bias, three axes", 0, IN(2, 3, 7), IN(7), IN(7), IN(5, 7), NO_INPUT),
+    NORM_LINEAR("one row", 0, IN(9), IN(9), IN(9), IN(2, 9), IN(2)),
+    NORM_LINEAR("one output", 0, IN(3, 4), IN(4), IN(4), IN(1, 4), IN(1)),
+    NORM_LINEAR("weight alone", 0, IN_FIXED(3, 5), IN_FIXED(5), IN_FIXED(5), IN(4, 5), IN_FIXED(4)),
+    NORM_LINEAR("scale alone", 0, IN_FIXED(3, 5), IN(5), IN_FIXED(5), IN_FIXED(4, 5), NO_INPUT),
+    NORM_LINEAR("x alone", 0, IN(3, 5), IN_FIXED(5), IN_FIXED(5), IN_FIXED(4, 5), IN_FIXED(4)),
+    NORM_LINEAR("of some size", 8, IN(5, 61, 130), IN(130), IN(130), IN_AROUND(0, 0.1, 67, 130),
+                IN(67)),
+    NORM_LINEAR("of several panels", 2, IN(CF_REAL_IS_DOUBLE ? 8300 : 16600, 131), IN(131), IN(131),
+                IN_AROUND(0, 0.1, 3, 131), IN(3)),
+    { .op = &cf_op_norm_linear, .what = "norm_linear x is scale, shift and bias",
+      .build = build_norm_linear_same, .real = 1e-2, .in = { IN(5), IN(5, 5) }, .n_in = 2 },
 
     SELF("1 token", 1, 0, 0, IN(2, 1, 9), NO_INPUT),
     SELF("5 tokens, 2 heads of 5", 2, 0, 0, IN(2, 5, 30), NO_INPUT),

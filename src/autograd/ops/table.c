@@ -4,6 +4,7 @@
 const cf_op *const cf_op_table[] = {
     &cf_op_linear,
     &cf_op_layer_norm,
+    &cf_op_norm_linear,
     &cf_op_self_attention,
     &cf_op_cross_attention,
     &cf_op_patch_embed,
