@@ -136,9 +136,9 @@ cf_status cf_config_set_plain(cf_config *c, const char *key, const char *value, 
  * ACCUMULATION_STEPS was given and says otherwise; one of a file gives way to a GLOBAL_BATCH or
  * BATCH_SIZE of the command line, with a log line. *c is unchanged on failure. */
 cf_status cf_config_settle(cf_config *c);
-/* What follows from MODEL.VIDEO for keys that were not given: one has 1 frame a view, sampled
- * sparsely, and like joint no MIT. Before anything looks at the keys of the data. CF_EINVAL: one of
- * them was given and says otherwise, with the reason. */
+/* What follows from MODEL.VIDEO and HEAD for keys that were not given: one has 1 frame a view,
+ * sampled sparsely, and like joint no MIT; HEAD fc has no prompt. Before anything looks at the keys
+ * of the data. CF_EINVAL: one of them was given and says otherwise, with the reason. */
 cf_status cf_config_settle_model(cf_config *c);
 /* Values that contradict each other or that nothing implements yet; logs what is accepted but
  * unused or suspicious. Asks no file: whether K fits the labels is for the loop. */
@@ -244,11 +244,11 @@ cf_status cf_label_list_find(char **out, cf_config *c, const char *share);
 /* A part of a model: how many numbers, and how many of them are trained. */
 typedef struct {
     /* "vision trunk", "messages" or "temporal embedding", "MIT", "prompts", "text tower", "logit
-     * scale" */
+     * scale", "head" */
     const char *name;
     size_t numbers, trained;
 } cf_plan_part;
-enum { CF_PLAN_PARTS = 6 };
+enum { CF_PLAN_PARTS = 7 };
 
 /* Bytes of memory. The step's are counted by a dry tape: what it really takes, to the byte. */
 typedef struct {
@@ -268,7 +268,7 @@ typedef struct {
 typedef struct {
     const cf_config *config;
     const cf_xclip_config *model; /* NULL: a dry run whose weights would tell, but are missing */
-    /* Paths; weights "" = start values. A dry run: NULL = missing. */
+    /* Paths; weights "" = start values. A dry run: NULL = missing. vocabulary: NULL with a head. */
     const char *weights, *vocabulary;
     size_t parameters, trained;                /* numbers in the model; of them trained */
     size_t train_videos, test_videos, classes; /* 0 videos: no such dataset, or not known */

@@ -37,6 +37,8 @@ static void print_model(FILE *to, const char *prefix, const cf_run_plan *p)
         fprintf(to, "texts in %zu templates\n", p->templates);
     else if (m->prompt_vectors > 0)
         fprintf(to, "%zu vectors before the names\n", m->prompt_vectors);
+    else if (m->head_classes > 0)
+        fprintf(to, "fully connected head\n");
     else
         fprintf(to, "prompts %zu\n", m->prompt_layers);
     fprintf(to, "%s         %.3f M numbers, %.3f M trained%s; from %s\n", prefix,
@@ -52,8 +54,11 @@ static void print_model(FILE *to, const char *prefix, const cf_run_plan *p)
         if (any) fprintf(to, "%s         ", prefix);
         print_parts(to, p, trained != 0);
     }
-    fprintf(to, "%sclasses  %zu, vocabulary %s\n", prefix, p->classes,
-            p->vocabulary ? p->vocabulary : "missing");
+    if (m->head_classes > 0)
+        fprintf(to, "%sclasses  %zu, without texts\n", prefix, p->classes);
+    else
+        fprintf(to, "%sclasses  %zu, vocabulary %s\n", prefix, p->classes,
+                p->vocabulary ? p->vocabulary : "missing");
     if (!p->alike[0]) return;
     fprintf(to, "%s         most alike for the text tower: \"%s\" and \"%s\", cosine %.3f\n",
             prefix, p->alike[0], p->alike[1], p->cosine);
@@ -72,7 +77,7 @@ static void print_flop(FILE *to, const char *prefix, const cf_run_plan *p)
                 p->model->recompute ? " and what is computed again" : "");
     if (cf_xclip_trains_text(p->model) && !p->only_test)
         fprintf(to, ", the text tower's part included");
-    else
+    else if (p->model->head_classes == 0)
         fprintf(to, "; class texts %.1f, once", p->gflop_text);
     fprintf(to, "\n%s         (matrix products, 2 for a multiply and add)\n", prefix);
 }

@@ -74,7 +74,7 @@ static bool is_text_side(const char *name)
 }
 
 typedef struct {
-    const cf_weight *conv, *position, *projection, *text_projection, *text, *token;
+    const cf_weight *conv, *position, *projection, *text, *token;
 } size_tensors;
 
 static cf_status lacks(const cf_weights *f, const char *names, bool only_tokens)
@@ -91,6 +91,7 @@ static cf_status lacks(const cf_weights *f, const char *names, bool only_tokens)
 
 static cf_status find_sizes(size_tensors *s, const cf_weights *f)
 {
+    bool head = cf_xclip_file_head(f) > 0;
     const struct {
         const char *name;
         size_t rank;
@@ -98,13 +99,12 @@ static cf_status find_sizes(size_tensors *s, const cf_weights *f)
     } needed[] = {
         { "visual.conv1.weight", 4, &s->conv },
         { "visual.positional_embedding", 2, &s->position },
-        { "visual.proj", 2, &s->projection },
-        { "text_projection", 2, &s->text_projection }, /* from here on the text side */
-        { "positional_embedding", 2, &s->text },
+        { head ? "visual.proj" : "text_projection", 2, &s->projection },
+        { "positional_embedding", 2, &s->text }, /* from here on the text side */
         { "token_embedding.weight", 2, &s->token },
     };
     char names[512] = "", name[CF_LAYOUT_NAME];
-    size_t at = 0, n = cf_xclip_file_head(f) > 0 ? 3 : sizeof needed / sizeof *needed;
+    size_t at = 0, n = head ? 3 : sizeof needed / sizeof *needed;
     *s = (size_tensors){ NULL };
     for (size_t i = 0; i < n; i++) {
         *needed[i].out = cf_weights_find(f, needed[i].name);
@@ -112,9 +112,7 @@ static cf_status find_sizes(size_tensors *s, const cf_weights *f)
         cf_layout_foreign_name(name, cf_weights_origin(f), needed[i].name);
         at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", name);
     }
-    if (at)
-        return lacks(f, names,
-                     !s->token && s->conv && s->position && s->text_projection && s->text);
+    if (at) return lacks(f, names, !s->token && s->conv && s->position && s->projection && s->text);
     for (size_t i = 0; i < n; i++)
         if ((*needed[i].out)->rank != needed[i].rank)
             return CF_FAIL(CF_EFORMAT, "%s: %s has %zu dimensions, not %zu", cf_weights_path(f),
@@ -146,7 +144,7 @@ cf_status cf_xclip_config_from_file(cf_xclip_config *out, const cf_weights *f)
         .prompt_layers = count_layers(f, "prompts_generator.decoder."),
     };
     if (c.head_classes == 0) {
-        c.text_width = s.text_projection->shape[0];
+        c.text_width = s.projection->shape[0];
         c.text_layers = count_layers(f, "transformer.resblocks.");
         c.context = s.text->shape[0];
         c.vocabulary = s.token->shape[0];

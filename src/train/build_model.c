@@ -7,6 +7,8 @@
  * coming from the tokenizer. */
 #include "train/run.h"
 
+#include "crossframe/predict.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -28,11 +30,13 @@ bool cf_config_given(const cf_config *c, const char *key)
 
 static const char *const named[] = { "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px" };
 
-static bool same_clip(const cf_xclip_config *a, const cf_xclip_config *b)
+static bool same_clip(const cf_xclip_config *a, const cf_xclip_config *b, bool text)
 {
-    return a->image == b->image && a->patch == b->patch && a->vision_width == b->vision_width &&
-           a->vision_layers == b->vision_layers && a->embed == b->embed &&
-           a->text_width == b->text_width && a->text_layers == b->text_layers &&
+    bool visual = a->image == b->image && a->patch == b->patch &&
+                  a->vision_width == b->vision_width && a->vision_layers == b->vision_layers &&
+                  a->embed == b->embed;
+    if (!visual || !text) return visual;
+    return a->text_width == b->text_width && a->text_layers == b->text_layers &&
            a->context == b->context && a->vocabulary == b->vocabulary;
 }
 
@@ -80,7 +84,7 @@ static cf_status arch_of(const char **out, const cf_config *c, const cf_xclip_co
         CF_TRY(cf_xclip_config_named(&published, named[i]));
         bool asked = strcmp(named[i], c->model.arch) == 0;
         if (asked && resized) published.image = sizes->image;
-        if (!same_clip(sizes, &published)) continue;
+        if (!same_clip(sizes, &published, c->model.head == CF_HEAD_TEXT)) continue;
         *out = named[i];
         if (asked) return CF_OK;
     }
@@ -99,10 +103,11 @@ static cf_status decide_arch(cf_config *c, const cf_xclip_config *sizes, const c
         { "MODEL.VISION_WIDTH", &c->model.vision_width, sizes->vision_width },
         { "MODEL.VISION_LAYERS", &c->model.vision_layers, sizes->vision_layers },
         { "MODEL.EMBED_DIM", &c->model.embed_dim, sizes->embed },
-        { "MODEL.TEXT_WIDTH", &c->model.text_width, sizes->text_width },
+        { "MODEL.TEXT_WIDTH", &c->model.text_width, sizes->text_width }, /* from here on of texts */
         { "MODEL.TEXT_LAYERS", &c->model.text_layers, sizes->text_layers },
         { "MODEL.CONTEXT_LENGTH", &c->model.context_length, sizes->context },
     };
+    size_t n = c->model.head == CF_HEAD_FC ? 4 : sizeof custom / sizeof *custom;
     const char *arch;
     CF_TRY(arch_of(&arch, c, sizes));
     bool custom_asked = strcmp(c->model.arch, "custom") == 0;
@@ -110,7 +115,7 @@ static cf_status decide_arch(cf_config *c, const cf_xclip_config *sizes, const c
         return contradicts(c, "MODEL.ARCH", path, strcmp(arch, "custom") ? arch : "other sizes");
     if (!custom_asked) CF_TRY(cf_config_set_plain(c, "MODEL.ARCH", arch, NULL));
     if (strcmp(c->model.arch, "custom") != 0) return CF_OK;
-    for (size_t i = 0; i < sizeof custom / sizeof *custom; i++) {
+    for (size_t i = 0; i < n; i++) {
         char has[32];
         snprintf(has, sizeof has, "%zu", custom[i].value);
         if (*custom[i].field != 0 && (size_t)*custom[i].field != custom[i].value)
@@ -166,7 +171,27 @@ static cf_status decide_parts(cf_config *c, const cf_xclip_config *sizes, const 
         return contradicts(c, "MODEL.VIDEO", path, encoders[sizes->video].has);
     if (encoder_of(c) != sizes->video) c->model.video = video;
     CF_TRY(decide(c, "MODEL.MIT_LAYERS", &c->model.mit_layers, sizes->mit_layers, path));
-    return decide_prompt(c, sizes, path);
+    return c->model.head == CF_HEAD_FC ? CF_OK : decide_prompt(c, sizes, path);
+}
+
+cf_status cf_model_decide_head(cf_config *c, const cf_weights *file)
+{
+    size_t K = file ? cf_xclip_file_head(file) : 0;
+    char has[64];
+    if (K == 0 || c->model.head == CF_HEAD_FC) return CF_OK;
+    snprintf(has, sizeof has, "a fully connected head of %zu classes", K);
+    if (cf_config_given(c, "MODEL.HEAD"))
+        return contradicts(c, "MODEL.HEAD", cf_weights_path(file), has);
+    CF_TRY(cf_config_set_plain(c, "MODEL.HEAD", "fc", cf_weights_path(file)));
+    return cf_config_settle_model(c);
+}
+
+/* K of the file, or of the data; of a text side that the file may have nothing is taken. */
+static void set_head(cf_xclip_config *m, const cf_config *c)
+{
+    if (c->model.head == CF_HEAD_TEXT) return;
+    if (m->head_classes == 0) m->head_classes = (size_t)c->data.num_classes;
+    m->text_width = m->text_layers = m->context = m->vocabulary = 0;
 }
 
 static cf_status sizes_from_arch(cf_xclip_config *out, const cf_config *c, size_t vocabulary)
@@ -198,6 +223,7 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     cf_xclip_config m;
     if (weights) {
         const char *path = cf_weights_path(weights);
+        CF_TRY(cf_model_decide_head(c, weights));
         CF_TRY(cf_xclip_config_from_file(&m, weights));
         CF_TRY(decide_arch(c, &m, path));
         CF_TRY(decide_or_fit(c, "DATA.INPUT_SIZE", &c->data.input_size, m.image, path,
@@ -209,8 +235,10 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     } else {
         CF_TRY(sizes_from_arch(&m, c, vocabulary));
         /* As from a file: the configuration in a resumed run's checkpoints reads the same. */
-        if (strcmp(c->model.arch, "custom") == 0) c->model.context_length = (int)m.context;
+        if (strcmp(c->model.arch, "custom") == 0 && c->model.head == CF_HEAD_TEXT)
+            c->model.context_length = (int)m.context;
     }
+    set_head(&m, c);
     m.frames = (size_t)c->data.num_frames;
     m.video = encoder_of(c);
     m.mit_layers = (size_t)c->model.mit_layers;
@@ -220,7 +248,7 @@ cf_status cf_model_config(cf_xclip_config *out, cf_config *c, const cf_weights *
     m.logit_scale = c->model.logit_scale;
     m.drop_path = c->model.drop_path_rate;
     m.recompute = c->train.use_checkpoint;
-    m.train_text = !c->model.fix_text;
+    m.train_text = !c->model.fix_text && c->model.head == CF_HEAD_TEXT;
     m.fix_visual = c->model.fix_visual;
     m.train_logit_scale = logit_scale_rule(c->model.fix_logit_scale);
     CF_TRY(cf_xclip_config_check(&m));
@@ -278,6 +306,42 @@ done:
 
 /* ---- model ----------------------------------------------------------------------------------- */
 
+/* The classes that the head's file names, if it does, against those of the run, if they are
+ * known. */
+static cf_status compare_names(const cf_run *r, const cf_weights *file)
+{
+    const char *text = cf_weights_metadata(file, "classes");
+    cf_labels of;
+    cf_status status = CF_OK;
+    if (!text || !r->classes.name) return CF_OK;
+    CF_TRY_CTX(cf_labels_from_json(&of, text), "%s: metadata classes", cf_weights_path(file));
+    for (size_t k = 0; k < of.n && k < r->classes.n && status == CF_OK; k++)
+        if (strcmp(of.name[k], r->classes.name[k]) != 0)
+            status = CF_FAIL(CF_EINVAL,
+                             "%s: class %zu of its fully connected head is \"%s\", here it is "
+                             "\"%s\": a head knows the classes it was trained on only",
+                             cf_weights_path(file), k, of.name[k], r->classes.name[k]);
+    cf_labels_fini(&of);
+    return status;
+}
+
+static cf_status check_head(const cf_run *r, const cf_weights *file)
+{
+    size_t K = file ? cf_xclip_file_head(file) : 0;
+    if (!file || (K == 0 && !r->resuming)) return CF_OK; /* the head starts anew */
+    if (K == 0)
+        return CF_FAIL(CF_EINVAL,
+                       "configuration: MODEL.HEAD fc contradicts the weights: %s has class texts "
+                       "and no head; to start from its trunk use --pretrained (%s)",
+                       cf_weights_path(file), cf_config_origin(r->config, "MODEL.HEAD"));
+    if (K != r->classes.n)
+        return CF_FAIL(CF_EINVAL,
+                       "%s has a fully connected head of %zu classes, the data have %zu: a head "
+                       "knows the classes it was trained on only",
+                       cf_weights_path(file), K, r->classes.n);
+    return compare_names(r, file);
+}
+
 cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_weights *file)
 {
     enum { CLIP_VOCABULARY = 49408 };
@@ -290,6 +354,7 @@ cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_we
             "%s has %zu tokens, the model %zu: it is not the vocabulary of these weights; "
             "set MODEL.BPE",
             r->vocabulary, vocabulary, m.vocabulary);
+    if (m.head_classes > 0) CF_TRY(check_head(r, file));
     *out = m;
     return CF_OK;
 }
@@ -315,7 +380,12 @@ cf_status cf_run_build_model(cf_run *r, const cf_weights *file)
     cf_params_init(cf_xclip_params(r->model), (uint64_t)r->config->seed);
     if (!file) return CF_OK;
     CF_TRY(cf_xclip_load(&counts, r->model, file, !r->resuming));
-    if (counts.fresh > 0)
+    if (m.head_classes > 0 && !cf_xclip_file_head(file))
+        cf_log(CF_LOG_INFO,
+               "%s: %zu tensors loaded, %zu start anew with the head of %zu classes; its text "
+               "side, %zu tensors, is left out (MODEL.HEAD fc)",
+               cf_weights_path(file), counts.loaded, counts.fresh, m.head_classes, counts.left_out);
+    else if (counts.fresh > 0)
         cf_log(CF_LOG_INFO, "%s: a CLIP: %zu tensors loaded, %zu of X-CLIP's own parts start anew",
                cf_weights_path(file), counts.loaded, counts.fresh);
     else

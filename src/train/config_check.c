@@ -20,32 +20,20 @@ static bool is_given(const cf_config *c, const char *key)
     return c->origin[index] != NULL;
 }
 
-static cf_status unimplemented(const cf_config *c, const char *key, bool fine)
-{
-    if (fine) return CF_OK;
-    size_t index;
-    char *value;
-    CF_ASSERT(cf_config_find(&index, key) != NULL);
-    CF_TRY(cf_config_get(&value, c, index));
-    cf_status status = CF_FAIL(CF_EUNSUPPORTED, "configuration: %s %s is not implemented yet (%s)",
-                               key, value, where(c, key));
-    cf_free(value);
-    return status;
-}
-
 static cf_status check_sizes(const cf_config *c)
 {
     static const struct {
         const char *key;
         size_t offset;
         int multiple;
+        bool text;
     } sizes[] = {
-        { "MODEL.PATCH_SIZE", offsetof(cf_config, model.patch_size), 1 },
-        { "MODEL.VISION_WIDTH", offsetof(cf_config, model.vision_width), 64 },
-        { "MODEL.VISION_LAYERS", offsetof(cf_config, model.vision_layers), 1 },
-        { "MODEL.EMBED_DIM", offsetof(cf_config, model.embed_dim), 64 },
-        { "MODEL.TEXT_WIDTH", offsetof(cf_config, model.text_width), 64 },
-        { "MODEL.TEXT_LAYERS", offsetof(cf_config, model.text_layers), 1 },
+        { "MODEL.PATCH_SIZE", offsetof(cf_config, model.patch_size), 1, false },
+        { "MODEL.VISION_WIDTH", offsetof(cf_config, model.vision_width), 64, false },
+        { "MODEL.VISION_LAYERS", offsetof(cf_config, model.vision_layers), 1, false },
+        { "MODEL.EMBED_DIM", offsetof(cf_config, model.embed_dim), 64, false },
+        { "MODEL.TEXT_WIDTH", offsetof(cf_config, model.text_width), 64, true },
+        { "MODEL.TEXT_LAYERS", offsetof(cf_config, model.text_layers), 1, true },
     };
     bool custom = strcmp(c->model.arch, "custom") == 0;
     bool start = *c->model.pretrained && strcmp(c->model.pretrained, "scratch") != 0;
@@ -55,7 +43,8 @@ static cf_status check_sizes(const cf_config *c)
         if (!custom && value != 0)
             return CF_FAIL(CF_EINVAL, "configuration: %s %d is for MODEL.ARCH custom, not %s (%s)",
                            sizes[i].key, value, c->model.arch, where(c, sizes[i].key));
-        if (custom && value == 0 && !weights)
+        bool idle = sizes[i].text && c->model.head == CF_HEAD_FC;
+        if (custom && value == 0 && !weights && !idle)
             return CF_FAIL(CF_EINVAL,
                            "configuration: MODEL.ARCH custom without weights needs %s (%s)",
                            sizes[i].key, where(c, "MODEL.ARCH"));
@@ -84,6 +73,11 @@ static cf_status check_resolution(const cf_config *c)
 
 static void log_unused(const cf_config *c)
 {
+    if (is_given(c, "MODEL.FIX_TEXT") && c->model.head == CF_HEAD_FC)
+        cf_log(CF_LOG_INFO,
+               "configuration: MODEL.FIX_TEXT has no effect: MODEL.HEAD fc has no "
+               "text side (%s)",
+               where(c, "MODEL.FIX_TEXT"));
     if (is_given(c, "TRAIN.OPT_LEVEL") && strcmp(c->train.opt_level, "O0") != 0)
         cf_log(CF_LOG_INFO,
                "configuration: TRAIN.OPT_LEVEL %s has no effect: everything is computed in float32",
@@ -176,7 +170,6 @@ cf_status cf_config_settle(cf_config *c)
 cf_status cf_config_check(const cf_config *c)
 {
     CF_TRY(cf_config_check_variant(c));
-    CF_TRY(unimplemented(c, "MODEL.HEAD", c->model.head == CF_HEAD_TEXT));
     if (c->test.num_crop != 1 && c->test.num_crop != 3)
         return CF_FAIL(CF_EINVAL, "configuration: TEST.NUM_CROP must be 1 or 3, not %d (%s)",
                        c->test.num_crop, where(c, "TEST.NUM_CROP"));

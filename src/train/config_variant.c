@@ -22,7 +22,10 @@ static size_t rules_of(rule out[MOST_RULES], const cf_config *c)
 {
     static const char whole[] = "its frame is drawn from the whole video";
     bool one = c->model.video == CF_VIDEO_ONE, joint = c->model.video == CF_VIDEO_JOINT;
+    bool fc = c->model.head == CF_HEAD_FC;
     const rule all[] = {
+        { fc, "MODEL.HEAD", "fc", "MODEL.PROMPT", c->model.prompt == CF_PROMPT_NONE, "none",
+          "a fully connected head has no text to prompt" },
         { one, "MODEL.VIDEO", "one", "DATA.NUM_FRAMES", c->data.num_frames == 1, "1",
           "it sees one frame of a video" },
         { one, "MODEL.VIDEO", "one", "MODEL.MIT_LAYERS", c->model.mit_layers == 0, "0",

@@ -159,7 +159,18 @@ static bool sizes_are_given(const cf_config *c)
 {
     return strcmp(c->model.arch, "custom") != 0 ||
            (c->model.patch_size > 0 && c->model.vision_width > 0 && c->model.vision_layers > 0 &&
-            c->model.embed_dim > 0 && c->model.text_width > 0 && c->model.text_layers > 0);
+            c->model.embed_dim > 0 &&
+            (c->model.head == CF_HEAD_FC || (c->model.text_width > 0 && c->model.text_layers > 0)));
+}
+
+static cf_status open_vocabulary(dry *d)
+{
+    cf_run *r = d->run;
+    if (!cf_run_has_text(r)) return CF_OK;
+    cf_status opened = cf_run_open_tokenizer(r);
+    if (opened == CF_OK) return CF_OK;
+    return add_failed(d, opened, "MODEL.BPE", r->config->model.bpe,
+                      "until then texts are taken as long as their letters let expect");
 }
 
 /* r->model stays NULL where nothing tells its sizes. */
@@ -172,16 +183,15 @@ static cf_status open_model(dry *d)
     cf_templates templates = { 0 };
     cf_status status = CF_OK;
     CF_TRY(open_weights(&file, d));
+    CF_GO(cf_model_decide_head(r->config, file));
     if (r->resuming && file && !r->options.only_test && cf_checkpoint_has_optimizer(file))
         CF_GO(cf_checkpoint_adopt(r->config, file));
-    cf_status opened = cf_run_open_tokenizer(r);
-    if (opened != CF_OK)
-        CF_GO(add_failed(d, opened, "MODEL.BPE", c->model.bpe,
-                         "until then texts are taken as long as their letters let expect"));
+    CF_GO(open_vocabulary(d));
     if (d->no_weights && !sizes_are_given(c)) goto done;
     CF_GO(cf_run_model_config(&m, r, file));
     CF_GO(cf_xclip_plan(&r->model, &m));
     CF_GO(cf_run_check_trained(r));
+    if (!cf_run_has_text(r)) goto done;
     if (r->tokenizer && r->classes.name) {
         CF_GO(cf_run_tokenize_classes(r));
     } else {

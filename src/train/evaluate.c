@@ -15,6 +15,7 @@
 cf_status cf_run_text_features(cf_run *r)
 {
     const cf_classes *c = &r->classes;
+    if (!cf_run_has_text(r)) return CF_OK;
     bool trained = cf_run_text_is_trained(r);
     if (trained) cf_text_cache_fini(&r->text);
     bool there = r->text.features;
@@ -69,7 +70,9 @@ static cf_status run_clips(pass *p, const cf_batch *b, size_t first, size_t n)
     cf_tensor *pictures = cf_tensor_input_f32(r->tape, cf_shape_of(n, b->T, 3, b->size, b->size),
                                               b->video + first * (b->T * 3 * b->size * b->size));
     CF_TRY(cf_xclip_video(&out, r->model, r->tape, pictures, &mode, NULL, NULL));
-    cf_tensor *text = cf_tensor_input(r->tape, cf_shape_of(K, e), r->text.features, false);
+    cf_tensor *text = NULL;
+    if (cf_run_has_text(r))
+        text = cf_tensor_input(r->tape, cf_shape_of(K, e), r->text.features, false);
     CF_TRY(cf_xclip_scores(&out, r->model, r->tape, text, NULL, NULL));
     for (size_t i = 0; i < n; i++) {
         const cf_real *logits = out.logits->data + i * K;

@@ -63,6 +63,19 @@ static cf_tensor *trained_features(cf_run *r, const cf_batch *b, size_t template
 
 /* ---- one micro-batch ------------------------------------------------------------------------- */
 
+/* The logits of the batch's classes. */
+static cf_status score(cf_xclip_outputs *io, cf_run *r, const cf_batch *b, size_t template)
+{
+    if (!cf_run_has_text(r)) {
+        const int32_t *some = is_every_class(r, b) ? NULL : b->class_id;
+        return cf_xclip_head_scores(io, r->model, r->tape, some, b->n_columns);
+    }
+    cf_tensor *text = cf_run_text_is_trained(r) ? trained_features(r, b, template)
+                                                : frozen_features(r, b, template);
+    CF_TRY(cf_tape_status(r->tape));
+    return cf_xclip_scores(io, r->model, r->tape, text, NULL, NULL);
+}
+
 cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t, size_t template)
 {
     cf_xclip_outputs out;
@@ -71,10 +84,7 @@ cf_status cf_run_loss(cf_tensor **loss, cf_run *r, const cf_batch *b, uint64_t t
     cf_tensor *video =
         cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->T, 3, b->size, b->size), b->video);
     CF_TRY(cf_xclip_video(&out, r->model, r->tape, video, &mode, NULL, NULL));
-    cf_tensor *text = cf_run_text_is_trained(r) ? trained_features(r, b, template)
-                                                : frozen_features(r, b, template);
-    CF_TRY(cf_tape_status(r->tape));
-    CF_TRY(cf_xclip_scores(&out, r->model, r->tape, text, NULL, NULL));
+    CF_TRY(score(&out, r, b, template));
     cf_tensor *target = cf_tensor_input_f32(r->tape, cf_shape_of(b->n, b->n_columns), b->target);
     *loss = cf_soft_cross_entropy(r->tape, out.logits, target);
     return cf_tape_status(r->tape);
@@ -100,6 +110,7 @@ typedef struct {
 /* Of micro-batch t: from seed and number alone, so that a resumed run draws the same. */
 static size_t draw_template(const cf_run *r, uint64_t t)
 {
+    if (r->classes.templates < 2) return 0;
     cf_rng rng = cf_rng_make((uint64_t)r->config->seed, CF_RNG_TEMPLATE, 0, t);
     return cf_rng_below(&rng, (uint32_t)r->classes.templates);
 }

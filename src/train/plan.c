@@ -11,7 +11,7 @@
 /* ---- parts ----------------------------------------------------------------------------------- */
 
 /* Joint attention's temporal embedding stands in the place of the messages. */
-enum { TRUNK, MESSAGES, MIT, PROMPTS, TEXT, LOGIT_SCALE };
+enum { TRUNK, MESSAGES, MIT, PROMPTS, TEXT, LOGIT_SCALE, HEAD };
 
 static int part_of(const char *name)
 {
@@ -19,13 +19,15 @@ static int part_of(const char *name)
     if (strstr(name, "visual.")) return TRUNK;
     if (strstr(name, "prompts")) return PROMPTS;
     if (strstr(name, "mit")) return MIT;
+    if (strncmp(name, "head.", 5) == 0) return HEAD;
     return strcmp(name, "logit_scale") == 0 ? LOGIT_SCALE : TEXT;
 }
 
 static void count_parts(cf_run_plan *p, const cf_params *params)
 {
     static const char *const names[CF_PLAN_PARTS] = { "vision trunk", "messages",   "MIT",
-                                                      "prompts",      "text tower", "logit scale" };
+                                                      "prompts",      "text tower", "logit scale",
+                                                      "head" };
     for (int i = 0; i < CF_PLAN_PARTS; i++) p->parts[i] = (cf_plan_part){ .name = names[i] };
     for (size_t i = 0; i < cf_params_count(params); i++) {
         const cf_param *q = cf_params_get(params, i);
@@ -74,7 +76,9 @@ static cf_status dry_test(double *flop, cf_run *dry, size_t clips)
     cf_tensor *pictures =
         cf_tensor_input_f32(t, cf_shape_of(clips, m->frames, 3, m->image, m->image), NULL);
     CF_TRY(cf_xclip_video(&out, dry->model, t, pictures, &mode, NULL, NULL));
-    cf_tensor *text = cf_tensor_input(t, cf_shape_of(dry->classes.n, m->embed), NULL, false);
+    cf_tensor *text = NULL;
+    if (cf_run_has_text(dry))
+        text = cf_tensor_input(t, cf_shape_of(dry->classes.n, m->embed), NULL, false);
     CF_TRY(cf_xclip_scores(&out, dry->model, t, text, NULL, NULL));
     *flop = cf_tape_stats_get(t).flop;
     cf_tape_record(t, true);

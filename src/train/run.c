@@ -76,10 +76,11 @@ static cf_status open_data(cf_run *r)
 static cf_status open_model(cf_run *r, cf_weights *file)
 {
     bool resumes = r->resuming && file && cf_checkpoint_has_optimizer(file);
+    CF_TRY(cf_model_decide_head(r->config, file));
     if (resumes && !r->options.only_test) CF_TRY(cf_checkpoint_adopt(r->config, file));
-    CF_TRY(cf_run_open_tokenizer(r));
+    if (cf_run_has_text(r)) CF_TRY(cf_run_open_tokenizer(r));
     CF_TRY(cf_run_build_model(r, file));
-    CF_TRY(cf_run_tokenize_classes(r));
+    if (cf_run_has_text(r)) CF_TRY(cf_run_tokenize_classes(r));
     return cf_tape_new(&r->tape, NULL);
 }
 
@@ -138,7 +139,7 @@ static cf_status tell_plan(cf_run *r)
     cf_run_plan plan = cf_run_plan_of(r);
     bool to_train = cf_run_text_is_trained(r) && !r->options.only_test;
     size_t pair[2] = { 0, 0 };
-    if (r->options.planned && !to_train && r->classes.n <= MOST_ALIKE_CLASSES)
+    if (r->options.planned && cf_run_has_text(r) && !to_train && r->classes.n <= MOST_ALIKE_CLASSES)
         CF_TRY(cf_run_class_likeness(&plan.cosine, pair, r));
     for (int i = 0; i < 2; i++) plan.alike[i] = pair[1] ? r->classes.name[pair[i]] : NULL;
     CF_TRY(cf_run_plan_costs(&plan, r));

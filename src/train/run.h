@@ -85,6 +85,11 @@ static inline size_t cf_run_views(const cf_run *r)
 {
     return (size_t)r->config->test.num_clip * (size_t)r->config->test.num_crop;
 }
+/* Classes are told by texts; otherwise there is a head: no vocabulary, tokens or text features. */
+static inline bool cf_run_has_text(const cf_run *r)
+{
+    return r->config->model.head == CF_HEAD_TEXT;
+}
 static inline bool cf_run_stopped(const cf_run *r)
 {
     return (r->options.stop && *r->options.stop) ||
@@ -96,7 +101,10 @@ static inline bool cf_run_stopped(const cf_run *r)
 /* Where a key's value comes from, for messages; whether it was given at all. */
 const char *cf_config_origin(const cf_config *c, const char *key);
 bool cf_config_given(const cf_config *c, const char *key);
-/* Sizes of the model, which the vocabulary must fit; r->tokenizer NULL: as many tokens as
+/* MODEL.HEAD as the file has it, with what follows from it for other keys. Before anything asks for
+ * vocabulary or texts. CF_EINVAL: HEAD text was given for a file with a head. */
+cf_status cf_model_decide_head(cf_config *c, const cf_weights *file);
+/* Sizes of the model, which vocabulary or classes must fit; r->tokenizer NULL: as many tokens as
  * CLIP's. */
 cf_status cf_run_model_config(cf_xclip_config *out, const cf_run *r, const cf_weights *file);
 /* r->model with its start values or r->weights; file NULL: there are none. */
@@ -237,7 +245,7 @@ cf_status cf_result_write(const cf_metrics *m, const cf_run *r, const cf_eval_re
 cf_status cf_result_write_classes(const cf_metrics *m, const cf_classes *c, const char *path);
 cf_status cf_result_write_confusion(const cf_metrics *m, const cf_classes *c, const char *path);
 
-/* Frozen or just computed features of all classes, in r->text. */
+/* Frozen or just computed features of all classes, in r->text; nothing where there are no texts. */
 cf_status cf_run_text_features(cf_run *r);
 /* sum[k] += softmax(logits)[k]; false if a logit is not finite. */
 bool cf_add_softmax(double *sum, const cf_real *logits, size_t K);

@@ -145,7 +145,8 @@ static void failures_exit_1(void **state)
         { "\7\0\0\0\0\0\0\0{\"a\":1}", 15, "tensor a" },
         { "id,name\n0,abseiling\n", 20, "not" },
         { "TRAIN:\n  LRR: 1\n", 16, "unknown key TRAIN.LRR; the nearest is TRAIN.LR" },
-        { "MODEL:\n  HEAD: fc\n", 18, "not implemented yet" },
+        { "MODEL:\n  HEAD: fc\n  PROMPT: video\n", 34,
+          "a fully connected head has no text to prompt" },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         assert_ok(cf_file_write(path, files[i].bytes, files[i].n));
@@ -185,12 +186,12 @@ static void inspect_tells_of_a_checkpoint(void **state)
     assert_non_null(strstr(o->out, "there is no visual.positional_embedding, "));
     assert_non_null(strstr(o->out, "types          F32 in 6 tensors, 12 numbers\n"));
     assert_non_null(strstr(o->out, "               I64 in 1 tensors, 1 numbers\n"));
-    assert_non_null(strstr(o->out, "visual                  1              4\n"));
-    assert_non_null(strstr(o->out, "message                 1              3\n"));
-    assert_non_null(strstr(o->out, "text                    1              2\n"));
-    assert_non_null(strstr(o->out, "prompts                 1              1\n"));
-    assert_non_null(strstr(o->out, "optimiser state         1              1\n"));
-    assert_non_null(strstr(o->out, "model                   6             12\n"));
+    assert_non_null(strstr(o->out, "visual                    1              4\n"));
+    assert_non_null(strstr(o->out, "message                   1              3\n"));
+    assert_non_null(strstr(o->out, "text                      1              2\n"));
+    assert_non_null(strstr(o->out, "prompts                   1              1\n"));
+    assert_non_null(strstr(o->out, "optimiser state           1              1\n"));
+    assert_non_null(strstr(o->out, "model                     6             12\n"));
     assert_non_null(strstr(o->out, "  epoch                3\n"));
     assert_non_null(strstr(o->out, "17 bytes (--metadata config shows them)"));
     o = RUN("inspect", "--tensors", path);

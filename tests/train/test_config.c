@@ -304,8 +304,11 @@ static void contradictions_are_refused(void **state)
     (void)state;
     assert_ok(check("MODEL:\n  PROMPT: ensemble\n"));
     assert_ok(check("MODEL:\n  PROMPT: vectors\n"));
-    assert_fails(check("MODEL:\n  HEAD: fc\n"), CF_EUNSUPPORTED,
-                 "MODEL.HEAD fc is not implemented");
+    assert_ok(check("MODEL:\n  HEAD: fc\n"));
+    assert_int_equal(n_logged, 0);
+    assert_ok(check("MODEL:\n  HEAD: fc\n  FIX_TEXT: False\n"));
+    assert_int_equal(n_logged, 1);
+    assert_non_null(strstr(logged, "MODEL.FIX_TEXT has no effect: MODEL.HEAD fc has no text side"));
     assert_fails(check("TEST:\n  NUM_CROP: 2\n"), CF_EINVAL, "must be 1 or 3, not 2 (x.yaml:2)");
     assert_fails(check("AUG:\n  CUTMIX: 0\n"), CF_EINVAL, "AUG.CUTMIX 0");
     assert_ok(check("AUG:\n  CUTMIX: 0\n  MIXUP_SWITCH_PROB: 0\n"));

@@ -143,7 +143,7 @@ static void flop_and_parts(void **state)
             const cf_plan_part *part = &p->parts[i];
             bool text =
                 strcmp(part->name, "text tower") == 0 || strcmp(part->name, "logit scale") == 0;
-            assert_true(part->numbers > 0);
+            assert_int_equal(part->numbers > 0, strcmp(part->name, "head") != 0);
             if (!fixed || strcmp(part->name, "text tower") != 0) stays += part->numbers;
             assert_int_equal(part->trained, text && fixed ? 0 : part->numbers);
             numbers += part->numbers;
