@@ -190,6 +190,11 @@ static cf_status write_output(const cf_weights *w, const call *c, const plan *p,
 {
     metadata m = { 0 };
     cf_status status = CF_OK;
+    if (sizes->head_classes > 0 && p->layout != CF_LAYOUT_XCLIP)
+        return CF_FAIL(CF_EUNSUPPORTED,
+                       "%s has a fully connected head and no text side: only --naming native knows "
+                       "such a model",
+                       cf_weights_path(w));
     CF_GO(collect_metadata(&m, w, c));
     cf_export e = { .layout = p->layout,
                     .format = p->format,

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum { TEXT, VISUAL, MESSAGE, PLACES, MIT, PROMPTS, OTHER, OPTIMIZER, N_PARTS } part;
-static const char *const inspect_parts[] = { "text", "visual",  "message", "temporal embedding",
-                                             "mit",  "prompts", "other",   "optimiser state" };
+typedef enum { TEXT, VISUAL, MESSAGE, PLACES, MIT, PROMPTS, HEAD, OTHER, OPTIMIZER, N_PARTS } part;
+static const char *const inspect_parts[] = {
+    "text",    "visual", "message", "temporal embedding", "mit",
+    "prompts", "head",   "other",   "optimiser state"
+};
 
 static bool starts(const char *name, const char *prefix)
 {
@@ -29,6 +31,7 @@ static part part_of(const char *name)
         return strstr(name, ".temporal_embedding") ? PLACES : VISUAL;
     }
     if (starts(name, "mit.")) return MIT;
+    if (starts(name, "head.")) return HEAD;
     if (starts(name, "prompts_")) return PROMPTS;
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
         if (starts(name, text[i])) return TEXT;
@@ -114,8 +117,11 @@ static void print_model(const cf_weights *f)
     printf("%-14s %s\n", "architecture", arch_of(&c));
     printf("%-14s %zu pixels in patches of %zu, %zu blocks of width %zu\n", "image", c.image,
            c.patch, c.vision_layers, c.vision_width);
-    printf("%-14s %zu tokens of %zu, %zu blocks of width %zu\n", "text", c.context, c.vocabulary,
-           c.text_layers, c.text_width);
+    if (c.head_classes > 0)
+        printf("%-14s none: a fully connected head of %zu classes\n", "text", c.head_classes);
+    else
+        printf("%-14s %zu tokens of %zu, %zu blocks of width %zu\n", "text", c.context,
+               c.vocabulary, c.text_layers, c.text_width);
     printf("%-14s %zu\n", "embedding", c.embed);
     if (c.frames > 0)
         printf("%-14s %zu\n", "frames (T)", c.frames);

@@ -95,13 +95,14 @@ static cf_status decide_sizes(cf_predictor *p, const cf_predictor_options *o)
 {
     cf_config *c = p->config;
     if (cf_xclip_file_is_clip(p->weights)) be_clip_mean(c, p->path);
-    CF_TRY(cf_model_config(&p->sizes, c, p->weights, cf_tokenizer_vocabulary(p->tokenizer)));
+    size_t vocabulary = p->tokenizer ? cf_tokenizer_vocabulary(p->tokenizer) : 0;
+    CF_TRY(cf_model_config(&p->sizes, c, p->weights, vocabulary));
     p->sizes.train_text = false;
     p->sizes.inference = true;
-    if (p->sizes.vocabulary != cf_tokenizer_vocabulary(p->tokenizer))
-        return CF_FAIL(
-            CF_EINVAL, "%s has %zu tokens, the model %zu: it is not the vocabulary of %s",
-            p->vocabulary, cf_tokenizer_vocabulary(p->tokenizer), p->sizes.vocabulary, p->path);
+    if (p->sizes.vocabulary != vocabulary)
+        return CF_FAIL(CF_EINVAL,
+                       "%s has %zu tokens, the model %zu: it is not the vocabulary of %s",
+                       p->vocabulary, vocabulary, p->sizes.vocabulary, p->path);
     p->views = (cf_view_options){ .T = p->sizes.frames,
                                   .size = p->sizes.image,
                                   .clips = o->clips,
@@ -133,7 +134,8 @@ static cf_status open_all(cf_predictor *p, const cf_predictor_options *o)
     CF_TRY(set_config(p->config, o));
     CF_TRY(cf_config_settle_model(p->config));
     CF_TRY(cf_model_open_weights(&p->weights, p->config, p->path));
-    CF_TRY(open_vocabulary(p, o));
+    CF_TRY(cf_model_decide_head(p->config, p->weights));
+    if (p->config->model.head == CF_HEAD_TEXT) CF_TRY(open_vocabulary(p, o));
     CF_TRY(decide_sizes(p, o));
     const char *own = cf_weights_metadata(p->weights, "classes");
     return own ? cf_strdup(&p->own_labels, own) : CF_OK;
@@ -244,6 +246,21 @@ done:
     return status;
 }
 
+/* A head's classes are those of its training. */
+static cf_status check_head(const cf_predictor *p, const cf_labels *labels, const char *template)
+{
+    size_t K = p->sizes.head_classes;
+    if (K > 0 && template)
+        return CF_FAIL(CF_EINVAL,
+                       "%s has a fully connected head: there are no texts for --template", p->path);
+    if (K > 0 && labels->n != K)
+        return CF_FAIL(CF_EINVAL,
+                       "%s has a fully connected head of %zu classes, but there are %zu labels: a "
+                       "head knows the classes it was trained on only",
+                       p->path, K, labels->n);
+    return CF_OK;
+}
+
 cf_status cf_predictor_set_labels(cf_predictor *p, const cf_labels *labels, const char *template)
 {
     cf_status status = CF_OK;
@@ -251,11 +268,12 @@ cf_status cf_predictor_set_labels(cf_predictor *p, const cf_labels *labels, cons
     double *sum = NULL;
     size_t n;
     if (labels->n == 0) return CF_FAIL(CF_EINVAL, "there are no labels");
+    CF_TRY(check_head(p, labels, template));
     CF_TRY(load(p));
     CF_TRY(cf_mul_size(&n, labels->n, p->sizes.embed));
     CF_GO(cf_alloc(&text, n, sizeof *text));
     CF_GO(cf_alloc(&sum, labels->n, sizeof *sum));
-    CF_GO(ensemble_features(text, p, labels, template));
+    if (p->sizes.head_classes == 0) CF_GO(ensemble_features(text, p, labels, template));
     cf_free(p->text);
     cf_free(p->sum);
     p->text = text;
@@ -280,7 +298,9 @@ static cf_status score_views(cf_predictor *p, const float *views, size_t n)
     cf_tape_reset(p->tape);
     cf_tensor *pictures = cf_tensor_input_f32(p->tape, shape, views);
     CF_TRY(cf_xclip_video(&out, p->model, p->tape, pictures, &mode, NULL, NULL));
-    cf_tensor *text = cf_tensor_input(p->tape, cf_shape_of(p->K, c->embed), p->text, false);
+    cf_tensor *text = NULL;
+    if (c->head_classes == 0)
+        text = cf_tensor_input(p->tape, cf_shape_of(p->K, c->embed), p->text, false);
     CF_TRY(cf_xclip_scores(&out, p->model, p->tape, text, NULL, NULL));
     for (size_t i = 0; i < n; i++)
         if (!cf_add_softmax(p->sum, out.logits->data + i * p->K, p->K))
@@ -292,7 +312,7 @@ cf_status cf_predictor_score(float *probability, cf_predictor *p, const float *v
 {
     const cf_xclip_config *c = &p->sizes;
     CF_ASSERT(p->model && p->text);
-    if (!p->scored) CF_TRY(cf_xclip_set_text_aside(p->model, NULL));
+    if (!p->scored && c->head_classes == 0) CF_TRY(cf_xclip_set_text_aside(p->model, NULL));
     p->scored = true;
     size_t n = p->views.clips * p->views.crops, side = c->image / c->patch;
     size_t one = p->views.T * (side * side + 1) * c->vision_width;

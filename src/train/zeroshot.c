@@ -123,6 +123,11 @@ static cf_status look_at_weights(set *s)
     CF_TRY(cf_weights_open(&w, s->weights));
     const char *classes = cf_weights_metadata(w, "classes");
     cf_status status = CF_OK;
+    if (cf_xclip_file_head(w) > 0)
+        CF_GO(CF_FAIL(CF_EINVAL,
+                      "%s has a fully connected head: it knows the %zu classes it was trained on "
+                      "only, and no others by their texts; crossframe test scores those",
+                      s->weights, cf_xclip_file_head(w)));
     if (classes) CF_GO(cf_labels_from_json(&s->trained, classes));
     CF_GO(cf_format(&s->of, "%s%s%s, weights %s (%016" PRIx64 ")", s->videos,
                     *s->labels ? ", classes " : "", s->labels, s->weights, mark_of(w)));

@@ -51,6 +51,9 @@ static void contradictions_are_refused(void **state)
         { "MODEL: {VIDEO: one, MIT_LAYERS: 1}\n", "one frame leaves MIT nothing to integrate" },
         { "DATA: {SAMPLING: dense}\nMODEL: {VIDEO: one}\n", "drawn from the whole video" },
         { "TEST: {SAMPLING: dense}\nMODEL: {VIDEO: one}\n", "drawn from the whole video" },
+        { "MODEL: {HEAD: fc, PROMPT: video}\n",
+          "MODEL.PROMPT video (x.yaml:1) does not go with MODEL.HEAD fc (x.yaml:1): a fully "
+          "connected head has no text to prompt; it must be none" },
         { "MODEL: {VIDEO: joint, MIT_LAYERS: 2}\n", "its one class token is the video's feature, "
                                                     "MIT has nothing to integrate; it must be 0" },
     };
@@ -71,6 +74,7 @@ static void contradictions_are_refused(void **state)
 static const char *const one[] = { "MODEL.VIDEO=one",   "DATA.NUM_FRAMES=1", "MODEL.MIT_LAYERS=0",
                                    "MODEL.PROMPT=none", "TEST.NUM_CLIP=2",   NULL };
 static const char *const joint[] = { "MODEL.VIDEO=joint", "MODEL.MIT_LAYERS=0", NULL };
+static const char *const head[] = { "MODEL.HEAD=fc", "MODEL.PROMPT=none", NULL };
 
 static char *file_of(const char *folder, const char *name, const char *file)
 {
@@ -82,7 +86,7 @@ static char *file_of(const char *folder, const char *name, const char *file)
 static void stopped_and_gone_on(void **state)
 {
     (void)state;
-    const char *const *variants[] = { one, joint };
+    const char *const *variants[] = { one, joint, head };
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         char *folder = micro_folder(false), *last = file_of(folder, "parts", "last.safetensors"),
              *whole = file_of(folder, "whole", "last.safetensors");
