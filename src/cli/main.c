@@ -6,11 +6,9 @@
  * environment already says is left as it is. */
 #include "cli.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #pragma weak cmd_train
@@ -82,43 +80,15 @@ static int unknown_command(const char *name)
     return cli_misused("", "unknown command %s; did you mean %s?", name, nearest);
 }
 
-/* Threads of all processes that run or wait for a core at this moment, this one included; 0: this
- * system does not tell. */
-static long running_threads(void)
-{
-    long n = 0;
-    char line[256];
-    FILE *f = fopen("/proc/stat", "r");
-    while (f && n == 0 && fgets(line, sizeof line, f))
-        if (strncmp(line, "procs_running ", 14) == 0) n = strtol(line + 14, NULL, 10);
-    if (f) fclose(f);
-    return n;
-}
-
-/* Whether every thread would have a core to itself: the least of three looks, a millisecond
- * apart. */
-static bool machine_is_free(void)
-{
-    const struct timespec pause = { .tv_nsec = 1000000 };
-    long others = LONG_MAX;
-    for (int i = 0; i < 3; i++) {
-        if (i > 0) nanosleep(&pause, NULL);
-        long n = running_threads() - 1;
-        if (n < others) others = n;
-    }
-    return others >= 0 && others + cf_threads() <= sysconf(_SC_NPROCESSORS_ONLN);
-}
-
-/* OpenMP reads only before main how long a thread that waits for the others spins before it sleeps.
- * On a free machine a tenth of a millisecond outlasts what lies between two operations, and a step
- * of the demo takes two thirds of the time it takes with sleeping; beside busy processes spinning
- * keeps the core from the very thread that is waited for, and a step takes twice as long. Where
- * this process cannot start itself again it goes on as it is. */
+/* OpenMP reads only before main that a thread which waits for the others is to sleep soon instead
+ * of spinning. A free machine shows no difference, since the threads of a matrix product wait for
+ * each other by themselves; beside one other busy process a step of the demo takes more than twice
+ * as long with the default. Where this process cannot start itself again it goes on as it is, only
+ * slower. */
 static void prepare_openmp(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    if (setenv("GOMP_SPINCOUNT", machine_is_free() ? "10000" : "1000", 1) == 0)
-        execv("/proc/self/exe", argv);
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
 }
 
 static void print_log(void *user, cf_log_level level, const char *line)

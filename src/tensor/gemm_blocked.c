@@ -277,7 +277,7 @@ AVX512 static inline __m512 sigmoid_1702(__m512 x)
     return _mm512_mul_ps(q, _mm512_fnmadd_ps(d, q, _mm512_set1_ps(2)));
 }
 
-/* n is a multiple of 16 */
+/* Of x[0 .. n), n rounded up to a multiple of 16. */
 AVX512 static void gelu_range(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += 16) {
