@@ -2,17 +2,15 @@
  *   y = residual + s (act(x) W^T + bias)
  *   x [..., in], W [out, in] (in_out: [in, out], y = act(x) W), bias? [out], y [..., out]
  *   residual?  y's size, or fewer rows, which then repeat: row r takes residual row r mod R
- *   act        identity or QuickGELU (gelu_in): the activation before the layer is recomputed,
- *   never kept s          1, or row_scale[r / rows_per_scale] (drop path, Huang et al. 2016,
- *   arXiv:1603.09382) keeps      nothing
- *   errors     CF_ESHAPE: sizes that do not fit; CF_EINVAL: rows_per_scale 0
+ *   act        identity or QuickGELU (gelu_in): the activation before the layer, never kept
+ *   s          1, or row_scale[r / rows_per_scale] (drop path: Huang et al. 2016, arXiv:1603.09382)
+ *   keeps      nothing; backward makes act(x) again
+ *   errors     CF_ESHAPE: sizes that do not fit. CF_EINVAL: rows_per_scale 0
  * Where the matrix product can do it on the way, bias, residual and activation are its own work;
  * otherwise, and with row_scale, the rows pass in panels that stay in cache. */
 #include "crossframe/ops.h"
 
 #include "ops_internal.h"
-
-#define PANEL_BYTES ((size_t)8 << 20)
 
 enum { X, WEIGHT, BIAS, RESIDUAL };
 
@@ -28,7 +26,7 @@ static sizes sizes_of(const cf_node *n)
     s.rows = s.in ? n->in[X]->n / s.in : 0;
     s.residual_rows = n->in[RESIDUAL] ? n->in[RESIDUAL]->n / s.out : 0;
     size_t wide = (s.in > s.out ? s.in : s.out) * sizeof(cf_real);
-    s.panel = o->gelu_in || o->row_scale ? PANEL_BYTES / wide + 1 : s.rows;
+    s.panel = o->gelu_in || o->row_scale ? CF_PANEL_BYTES / wide + 1 : s.rows;
     if (s.panel > s.rows) s.panel = s.rows;
     return s;
 }

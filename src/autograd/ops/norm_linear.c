@@ -7,8 +7,6 @@
  * Rows pass in panels that stay in cache. */
 #include "ops_internal.h"
 
-#define PANEL_BYTES ((size_t)8 << 20)
-
 enum { X, SCALE, SHIFT, WEIGHT, BIAS };
 
 typedef struct {
@@ -23,7 +21,7 @@ static sizes sizes_of(const cf_node *n)
 {
     sizes s = { .in = n->in[WEIGHT]->shape.dim[1], .out = n->in[WEIGHT]->shape.dim[0] };
     s.rows = s.in ? n->in[X]->n / s.in : 0;
-    s.panel = PANEL_BYTES / ((s.in + 1) * sizeof(cf_real)) + 1;
+    s.panel = CF_PANEL_BYTES / ((s.in + 1) * sizeof(cf_real)) + 1;
     if (s.panel > s.rows) s.panel = s.rows;
     return s;
 }

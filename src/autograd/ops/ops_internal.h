@@ -14,6 +14,9 @@ extern const cf_op cf_op_add, cf_op_mul, cf_op_scale, cf_op_exp, cf_op_quick_gel
     cf_op_sum, cf_op_mean, cf_op_softmax, cf_op_reshape, cf_op_rows, cf_op_transpose, cf_op_slice,
     cf_op_concat, cf_op_embedding;
 
+/* Rows that pass in panels: so much a panel, which then stays in cache. */
+#define CF_PANEL_BYTES ((size_t)8 << 20)
+
 /* "[2, 3]" of a shape, for a message: lives until the end of the block. */
 #define CF_SHAPE_TEXT(shape) cf_shape_print(&(cf_shape_text){ { 0 } }, &(shape))
 

@@ -10,8 +10,6 @@
  * dy are used where they lie, and the class row adds nothing to dW. */
 #include "ops_internal.h"
 
-#define PANEL_BYTES ((size_t)8 << 20)
-
 typedef struct {
     size_t frames, size, patch, rows, width, d; /* rows N + 1 of one frame; width 3 p p */
     size_t panel;                               /* frames in scratch at a time */
@@ -27,7 +25,7 @@ static sizes sizes_of(const cf_node *n)
     size_t g = s.size / s.patch;
     s.rows = g * g + 1;
     s.width = 3 * s.patch * s.patch;
-    s.panel = PANEL_BYTES / (s.rows * s.width * sizeof(cf_real));
+    s.panel = CF_PANEL_BYTES / (s.rows * s.width * sizeof(cf_real));
     if (s.panel < 1) s.panel = 1;
     if (s.panel > s.frames) s.panel = s.frames;
     return s;
