@@ -169,8 +169,8 @@ cf_status sweep_look(cf_sweep *s, sweep_run *r);
 /* After a process that ended well: writes the mark that it did, and reads the numbers. */
 cf_status sweep_trained(cf_sweep *s, sweep_run *r);
 cf_status sweep_tested(cf_sweep *s, sweep_run *r);
-/* The numbers of a test's HDF5 file. CF_EINVAL: no video has a label, or groups of other
- * classes. */
+/* The numbers of a test.h5; on failure *out stays. CF_EINVAL: no video has a label, or groups of
+ * other classes. CF_EFORMAT: what of it does not fit together. */
 cf_status sweep_read_metrics(sweep_result *out, const cf_sweep *s, const char *path);
 
 /* ---- sweep_table.c, sweep_plot.c ------------------------------------------------------------- */

@@ -4,8 +4,8 @@
  * are counted from the HDF5 files beside them, so that a metric can be asked for later. */
 #include "train/sweep_parts.h"
 
-#include "crossframe/h5.h"
 #include "crossframe/json.h"
+#include "train/report_parts.h"
 #include "train/run.h"
 
 #include <math.h>
@@ -14,47 +14,13 @@
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* A test's file: labels and predictions, -1 where there is none. */
-typedef struct {
-    int32_t *label, *prediction; /* [n], [n, k] */
-    size_t n, k, K;
-} test_file;
-
-static void test_file_fini(test_file *t)
-{
-    cf_free(t->label);
-    cf_free(t->prediction);
-}
-
-static cf_status read_test(test_file *t, const char *path)
-{
-    cf_h5 *f = NULL;
-    cf_h5_info classes;
-    size_t n_predictions;
-    CF_TRY(cf_h5_open(&f, path));
-    cf_status status = CF_OK;
-    CF_GO(cf_h5_read_i32(&t->label, &t->n, f, "/label"));
-    CF_GO(cf_h5_read_i32(&t->prediction, &n_predictions, f, "/prediction"));
-    CF_GO(cf_h5_dataset_info(&classes, f, "/class"));
-    t->K = classes.n;
-    t->k = t->n > 0 ? n_predictions / t->n : 0;
-    if (t->k == 0 || t->k * t->n != n_predictions)
-        CF_GO(CF_FAIL(CF_EFORMAT, "%s is no test's result", path));
-    for (size_t i = 0; i < t->n; i++)
-        if (t->label[i] >= (int32_t)t->K || t->prediction[i * t->k] >= (int32_t)t->K)
-            CF_GO(CF_FAIL(CF_EFORMAT, "%s has a class beyond its %zu", path, t->K));
-done:
-    cf_h5_close(f);
-    return status;
-}
-
 /* Whether video i counts: it has a label and could be read. */
-static bool counts(const test_file *t, size_t i)
+static bool counts(const test_record *t, size_t i)
 {
     return t->label[i] >= 0 && t->prediction[i * t->k] >= 0;
 }
 
-static double percent_in(const test_file *t, size_t most)
+static double percent_in(const test_record *t, size_t most)
 {
     int64_t videos = 0, hits = 0;
     for (size_t i = 0; i < t->n; i++) {
@@ -66,28 +32,19 @@ static double percent_in(const test_file *t, size_t most)
     return cf_percent(hits, videos);
 }
 
-static cf_status percent_of_classes(double *out, const test_file *t)
+static double percent_of_classes(const test_record *t)
 {
-    int64_t *videos;
     double sum = 0;
     size_t classes = 0;
-    CF_TRY(cf_alloc_zero(&videos, 2 * t->K, sizeof *videos));
-    for (size_t i = 0; i < t->n; i++) {
-        if (!counts(t, i)) continue;
-        videos[t->label[i]]++;
-        videos[t->K + (size_t)t->label[i]] += t->prediction[i * t->k] == t->label[i];
-    }
     for (size_t c = 0; c < t->K; c++) {
-        if (videos[c] == 0) continue;
-        sum += cf_percent(videos[t->K + c], videos[c]);
+        if (t->videos[c] == 0) continue;
+        sum += cf_percent(t->right[c], t->videos[c]);
         classes++;
     }
-    cf_free(videos);
-    *out = classes > 0 ? sum / (double)classes : NAN;
-    return CF_OK;
+    return classes > 0 ? sum / (double)classes : NAN;
 }
 
-static cf_status percent_of_groups(double *out, const test_file *t, const cf_sweep *s,
+static cf_status percent_of_groups(double *out, const test_record *t, const cf_sweep *s,
                                    const sweep_group *g, const char *path)
 {
     int64_t videos = 0, hits = 0;
@@ -106,11 +63,11 @@ static cf_status percent_of_groups(double *out, const test_file *t, const cf_swe
 
 cf_status sweep_read_metrics(sweep_result *out, const cf_sweep *s, const char *path)
 {
-    test_file t = { 0 };
+    test_record t = { 0 };
     double *value = NULL;
     int64_t videos = 0;
     cf_status status = CF_OK;
-    CF_GO(read_test(&t, path));
+    CF_GO(test_record_read(&t, path));
     CF_GO(cf_alloc(&value, s->n_metrics, sizeof *value));
     for (size_t i = 0; i < t.n; i++) videos += counts(&t, i);
     if (videos == 0) CF_GO(CF_FAIL(CF_EINVAL, "%s: no video has a label and could be read", path));
@@ -119,7 +76,7 @@ cf_status sweep_read_metrics(sweep_result *out, const cf_sweep *s, const char *p
         if (m->group)
             CF_GO(percent_of_groups(&value[i], &t, s, m->group, path));
         else if (strcmp(m->name, "mean_class") == 0)
-            CF_GO(percent_of_classes(&value[i], &t));
+            value[i] = percent_of_classes(&t);
         else
             value[i] = percent_in(&t, strcmp(m->name, "top1") == 0 ? 1 : t.k);
     }
@@ -130,7 +87,7 @@ cf_status sweep_read_metrics(sweep_result *out, const cf_sweep *s, const char *p
     out->done = true;
 done:
     cf_free(value);
-    test_file_fini(&t);
+    test_record_fini(&t);
     return status;
 }
 
