@@ -4,6 +4,7 @@
  *   sweep_config.c  setting and seed -> configuration;  which videos that means
  *   sweep_result.c  what is there of a run; numbers of a test's file
  *   sweep_plan.c    what is still to be done, and its cost
+ *   sweep_open.c    all of these in order: from a file to a list of runs; freeing
  *   sweep.c         processes, one after the other or several at a time
  *   sweep_table.c   table.md, table.csv, runs.csv;  sweep_plot.c  plot.svg, plot.png
  */
