@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Writes text_variants.h5: logits, losses and gradients of the variants on the text side.
 
-The model is bench/peer/xclip.py, in float64; weights and video follow the fill rule of README.md beside this
-file. test_text_variants.c reads it. Usage: make_text_variants.py [OUT]
+The model is bench/peer/xclip.py, in float64; the fill rule and the shapes of its tensors are make_variants.py's.
+test_text_variants.c reads it. Usage: make_text_variants.py [OUT]
 """
 import os
 import sys
@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "bench", "peer"))
-
-import xclip  # noqa: E402
+sys.path.insert(0, HERE)
+import make_variants  # noqa: E402
+from make_variants import values, xclip  # noqa: E402
 
 IMAGE, PATCH, WIDTH, LAYERS, CONTEXT, VOCABULARY, T, B, K, TEMPLATES = 20, 10, 64, 2, 12, 20, 2, 2, 3, 3
 SAMPLES = 6
@@ -35,61 +35,12 @@ VARIANTS = {  # what is beside the trunk, what is trained
 }
 
 
-def fnv1a64(text):
-    h = 0xCBF29CE484222325
-    for byte in text.encode():
-        h = (h ^ byte) * 0x100000001B3 % 2**64
-    return h
-
-
-def fill(key, shape, center, scale):
-    n = int(np.prod(shape, dtype=np.int64))
-    with np.errstate(over="ignore"):
-        z = np.uint64(fnv1a64(key)) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = (z ^ (z >> np.uint64(31))) >> np.uint64(40)
-    u = z.astype(np.float32) * np.float32(2.0**-24)
-    return (np.float32(center) + np.float32(scale) * (2 * u - 1)).reshape(shape)
-
-
-def block(prefix, w):
-    return {f"{prefix}.attn.in_proj_weight": (3 * w, w), f"{prefix}.attn.in_proj_bias": (3 * w,),
-            **linear(f"{prefix}.attn.out_proj", w, w), **norm(f"{prefix}.ln_1", w), **norm(f"{prefix}.ln_2", w),
-            **linear(f"{prefix}.mlp.c_fc", w, 4 * w), **linear(f"{prefix}.mlp.c_proj", 4 * w, w)}
-
-
-def linear(prefix, inner, outer):
-    return {f"{prefix}.weight": (outer, inner), f"{prefix}.bias": (outer,)}
-
-
-def norm(prefix, w):
-    return {f"{prefix}.weight": (w,), f"{prefix}.bias": (w,)}
-
-
 def shapes(prompts, vectors):
-    w, patches = WIDTH, (IMAGE // PATCH) ** 2
-    s = {"positional_embedding": (CONTEXT, w), "text_projection": (w, w), "logit_scale": (),
-         "token_embedding.weight": (VOCABULARY, w), **norm("ln_final", w), "visual.class_embedding": (w,),
-         "visual.positional_embedding": (patches + 1, w), "visual.proj": (w, w),
-         "visual.conv1.weight": (w, 3, PATCH, PATCH), **norm("visual.ln_pre", w), **norm("visual.ln_post", w),
-         "mit.positional_embedding": (1, T, w), **block("mit.resblocks.0", w)}
-    for i in range(LAYERS):
-        s.update(block(f"transformer.resblocks.{i}", w))
-        own = f"visual.transformer.resblocks.{i}"
-        s.update({**block(own, w), **linear(f"{own}.message_fc", w, w), **norm(f"{own}.message_ln", w),
-                  **linear(f"{own}.message_attn.out_proj", w, w),
-                  f"{own}.message_attn.in_proj_weight": (3 * w, w), f"{own}.message_attn.in_proj_bias": (3 * w,)})
+    sizes = {"image": IMAGE, "patch": PATCH, "vision_width": WIDTH, "vision_layers": LAYERS, "embed": WIDTH,
+             "text_width": WIDTH, "text_layers": LAYERS, "context": CONTEXT, "vocabulary": VOCABULARY, "classes": K}
+    s = make_variants.shapes(sizes, "cct", T, 1, prompts, False)
     if vectors:
-        s["prompts_context"] = (vectors, w)
-    if prompts:
-        s.update({"prompts_visual_proj": (w, w), "prompts_generator.alpha": (w,), **norm("prompts_visual_ln", w),
-                  **norm("prompts_generator.norm", w)})
-    for j in range(prompts):
-        own = f"prompts_generator.decoder.{j}"
-        s.update({**{f"{own}.cross_attn.{x}_proj.weight": (w, w) for x in "qkv"},
-                  **linear(f"{own}.cross_attn.proj", w, w), **norm(f"{own}.norm1", w), **norm(f"{own}.norm3", w),
-                  **linear(f"{own}.mlp.0", w, 4 * w), **linear(f"{own}.mlp.3", 4 * w, w)})
+        s["prompts_context"] = (vectors, WIDTH)
     return s
 
 
@@ -116,11 +67,10 @@ def trained(name, o):
 
 def run(v, o, names, tokens, target):
     s = shapes(o.get("prompts", 2), o.get("vectors", 0))
-    model = xclip.XClip({n: fill("w:" + n, s[n], *center_and_scale(n, s[n])).astype(np.float64) for n in s})
-    model = model.double()
+    model = xclip.XClip({n: values("w:" + n, s[n], *center_and_scale(n, s[n])) for n in s})
     for n, p in model.named_parameters():
         p.requires_grad_(trained(n, o))
-    video = torch.from_numpy(fill("variants:video", (B, T, 3, IMAGE, IMAGE), 0, 1.5).astype(np.float64))
+    video = torch.from_numpy(values("variants:video", (B, T, 3, IMAGE, IMAGE), 0, 1.5))
     if o.get("template", 0) < 0:
         text = torch.stack([F.normalize(model.text(t), dim=-1, eps=0) for t in tokens]).mean(0)
     else:

@@ -41,7 +41,7 @@ def fnv1a64(text):
 
 
 def values(key, shape, center, scale):
-    """The fill rule, in float32 arithmetic; as double."""
+    """The fill rule of README.md, in float32 arithmetic; as double."""
     n = int(np.prod(shape, dtype=np.int64))
     with np.errstate(over="ignore"):
         z = np.uint64(fnv1a64(key)) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -76,12 +76,13 @@ def prompt_shapes(layers, d, e):
     return s
 
 
-def shapes(video, frames, mit, prompts, head):
-    d, e, w, p = (SIZES[k] for k in ("vision_width", "embed", "text_width", "patch"))
-    s = {"visual.class_embedding": (d,), "visual.positional_embedding": ((SIZES["image"] // p) ** 2 + 1, d),
+def shapes(sizes, video, frames, mit, prompts, head):
+    """Of each tensor by name. `sizes` has the keys of SIZES but batch."""
+    d, e, w, p = (sizes[k] for k in ("vision_width", "embed", "text_width", "patch"))
+    s = {"visual.class_embedding": (d,), "visual.positional_embedding": ((sizes["image"] // p) ** 2 + 1, d),
          "visual.proj": (d, e), "visual.conv1.weight": (d, 3, p, p), "visual.ln_pre.weight": (d,),
          "visual.ln_pre.bias": (d,), "visual.ln_post.weight": (d,), "visual.ln_post.bias": (d,)}
-    for i in range(SIZES["vision_layers"]):
+    for i in range(sizes["vision_layers"]):
         prefix = f"visual.transformer.resblocks.{i}"
         s.update(block(prefix, d))
         if video == "cct":
@@ -98,11 +99,11 @@ def shapes(video, frames, mit, prompts, head):
     if prompts:
         s.update(prompt_shapes(prompts, d, e))
     if head:
-        s.update({"head.weight": (SIZES["classes"], e), "head.bias": (SIZES["classes"],)})
+        s.update({"head.weight": (sizes["classes"], e), "head.bias": (sizes["classes"],)})
         return s
-    s.update({"positional_embedding": (SIZES["context"], w), "text_projection": (w, e), "logit_scale": (),
-              "token_embedding.weight": (SIZES["vocabulary"], w), "ln_final.weight": (w,), "ln_final.bias": (w,)})
-    for i in range(SIZES["text_layers"]):
+    s.update({"positional_embedding": (sizes["context"], w), "text_projection": (w, e), "logit_scale": (),
+              "token_embedding.weight": (sizes["vocabulary"], w), "ln_final.weight": (w,), "ln_final.bias": (w,)})
+    for i in range(sizes["text_layers"]):
         s.update(block(f"transformer.resblocks.{i}", w))
     return s
 
@@ -126,7 +127,7 @@ def run(out, name, variant):
     video, frames, mit, prompts, head = variant
     b, K, e, S = (SIZES[k] for k in ("batch", "classes", "embed", "image"))
     tensors, rules = {}, {}
-    for key, shape in shapes(*variant).items():
+    for key, shape in shapes(SIZES, *variant).items():
         rules[key] = rule_of(key, shape)
         tensors[key] = values("w:" + key, shape, *rules[key])
     model = xclip.XClip(tensors)
