@@ -83,8 +83,9 @@ static const cf_config_key keys[] = {
     INT("MODEL.PROMPT_VECTORS", model.prompt_vectors, "16", 1, 65536, "vectors",
         "PROMPT vectors: learnt ones before the class name; they take as many tokens of the "
         "context"),
-    TEXT("MODEL.PROMPT_TEMPLATES", model.prompt_templates, "''", NULL,
-         "PROMPT ensemble: file of texts, one a line, {} for the class name; '' is the paper's 16"),
+    TEXT(
+        "MODEL.PROMPT_TEMPLATES", model.prompt_templates, "''", NULL,
+        "PROMPT ensemble: file of texts, one a line, {} for the class name; '' is ActionCLIP's 16"),
     REAL("MODEL.LOGIT_SCALE", model.logit_scale, "14.285714285714286", 1e-3, 1e3, "",
          "start of the factor before the cosines, without CLIP weights"),
     REAL("MODEL.PROMPT_ALPHA", model.prompt_alpha, "0.1", -1e6, 1e6, "",

@@ -1,9 +1,10 @@
 /* Templates: texts around a class name, for MODEL.PROMPT ensemble (paper, table 9).
  *
- * The paper takes those of ActionCLIP (Wang, Xing, Liu 2021, arXiv:2109.08472): the sixteen below
- * are the list of its published program, github.com/sallymmx/ActionCLIP, utils/Text_Prompt.py,
- * letter by letter, for scores depend on it. MODEL.PROMPT_TEMPLATES names a file with others, one a
- * line. All other values of MODEL.PROMPT have one template, the bare name. */
+ * The paper's supplement (section 2.2) names its sixteen. Those below are the list that ActionCLIP
+ * published (Wang, Xing, Liu 2021, arXiv:2109.08472; github.com/sallymmx/ActionCLIP,
+ * utils/Text_Prompt.py), letter by letter, for scores depend on it; that the paper's are the same
+ * is our inference, the paper does not say so. MODEL.PROMPT_TEMPLATES names a file with others, one
+ * a line. All other values of MODEL.PROMPT have one template, the bare name. */
 #include "train/run.h"
 
 #include <string.h>
