@@ -31,7 +31,8 @@ struct cf_tensor {
     cf_tensor *base;   /* a view's origin: data and gradient lie inside it */
     size_t base_start; /* first element in base */
     bool needs_grad;
-    bool is_leaf; /* memory is not the tape's: a parameter or an input */
+    bool is_leaf;    /* memory is not the tape's: a parameter or an input */
+    bool grad_empty; /* parameters: .grad holds nothing yet, its first writer stores */
     const char *name;
 };
 
@@ -137,8 +138,8 @@ void cf_out_view(cf_node *n, cf_shape shape, size_t start);
 /* Gradient of input i, ready to be added to (zero-filled when nobody was there before); NULL:
  * unwanted. */
 cf_real *cf_grad(const cf_node *n, int i);
-/* The same for operations that can overwrite: *fresh = true means the buffer holds nothing yet and
- * must be written in full; false means add. */
+/* The same for operations that can overwrite: *fresh = true means the buffer holds nothing yet, is
+ * no other input's too, and must be written in full; false means add. */
 cf_real *cf_grad_fresh(const cf_node *n, int i, bool *fresh);
 /* Hands the output's gradient on as (part of) that of input n->pass - 1, which infer chose: moved
  * when possible, added otherwise. To be called last in backward: n->out->grad may be gone
@@ -199,7 +200,10 @@ cf_param *cf_params_get(const cf_params *p, size_t i);
 cf_param *cf_params_find(const cf_params *p, const char *name); /* NULL if there is none */
 /* The trainable block: weights and gradients, n elements with padding. */
 cf_real *cf_params_weights(const cf_params *p, size_t *n);
+/* All gradients: those that nothing has written since cf_params_zero_grads become zero now. */
 cf_real *cf_params_grads(const cf_params *p);
+/* To be called after an update. Touches no number: who writes a gradient next stores it, and a
+ * tensor's own .grad may be read once that is done or cf_params_grads was called. */
 void cf_params_zero_grads(cf_params *p);
 size_t cf_params_numbers(const cf_params *p, bool trainable_only); /* without padding */
 /* Of the block of what is trained, or of the frozen one: elements, with padding. */

@@ -207,9 +207,23 @@ cf_real *cf_params_weights(const cf_params *p, size_t *n)
     return p->weights;
 }
 
-cf_real *cf_params_grads(const cf_params *p) { return p->grads; }
+/* Norm and update pass over the whole block, padding and all. */
+cf_real *cf_params_grads(const cf_params *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        cf_tensor *x = &p->items[i]->tensor;
+        if (!p->items[i]->trainable) continue;
+        size_t held = x->grad_empty ? 0 : x->n;
+        cf_vec_zero(x->grad + held, padded(x->n) - held);
+        x->grad_empty = false;
+    }
+    return p->grads;
+}
 
-void cf_params_zero_grads(cf_params *p) { cf_vec_zero(p->grads, p->n_trainable); }
+void cf_params_zero_grads(cf_params *p)
+{
+    for (size_t i = 0; i < p->count; i++) p->items[i]->tensor.grad_empty = p->items[i]->trainable;
+}
 
 size_t cf_params_block(const cf_params *p, bool trainable)
 {

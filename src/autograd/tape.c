@@ -278,16 +278,37 @@ static cf_real *grad_of(cf_tape *t, cf_tensor *x, bool *fresh)
         *fresh = empty;
         return g + x->base_start;
     }
-    *fresh = x->grad == NULL;
+    *fresh = x->grad == NULL || x->grad_empty;
     if (!x->grad && t->status == CF_OK) t->status = cf_pool_get(&x->grad, &t->pool, x->n);
+    x->grad_empty = false;
     return x->grad;
+}
+
+static const cf_tensor *root_of(const cf_tensor *x)
+{
+    while (x->base) x = x->base;
+    return x;
+}
+
+/* Another input of the node is, or is part of, the same tensor. */
+static bool is_met_twice(const cf_node *n, int i)
+{
+    const cf_tensor *root = root_of(n->in[i]);
+    for (int j = 0; j < n->op->arity; j++)
+        if (j != i && n->in[j] && root_of(n->in[j]) == root) return true;
+    return false;
 }
 
 cf_real *cf_grad_fresh(const cf_node *n, int i, bool *fresh)
 {
     *fresh = false;
     if (!n->in[i] || !n->in[i]->needs_grad) return NULL;
-    return grad_of(n->tape, n->in[i], fresh);
+    cf_real *g = grad_of(n->tape, n->in[i], fresh);
+    if (g && *fresh && is_met_twice(n, i)) {
+        if (!n->tape->dry) cf_vec_zero(g, n->in[i]->n);
+        *fresh = false;
+    }
+    return g;
 }
 
 cf_real *cf_grad(const cf_node *n, int i)

@@ -138,9 +138,9 @@ CF_KERNEL static void update_range(cf_real *restrict p, cf_real *restrict m, cf_
     }
 }
 
-static void update_chunk(const cf_adamw *o, size_t chunk, const factors f[2][2])
+static void update_chunk(const cf_adamw *o, size_t chunk, const cf_real *g, const factors f[2][2])
 {
-    cf_real *p = cf_params_weights(o->params, NULL), *g = cf_params_grads(o->params);
+    cf_real *p = cf_params_weights(o->params, NULL);
     size_t begin = chunk * CHUNK, end = o->n - begin < CHUNK ? o->n : begin + CHUNK;
     for (size_t i = o->first[chunk]; i < o->n_segments && o->segments[i].start < end; i++) {
         const segment *s = &o->segments[i];
@@ -158,8 +158,9 @@ void cf_adamw_update(cf_adamw *o, const double lr[2], double grad_scale)
     for (int is_new = 0; is_new < 2; is_new++)
         for (int decay = 0; decay < 2; decay++)
             f[is_new][decay] = factors_of(o, lr[is_new], decay, grad_scale);
+    const cf_real *grads = cf_params_grads(o->params);
 #pragma omp parallel for schedule(static) if (o->n_chunks > 1)
-    for (size_t chunk = 0; chunk < o->n_chunks; chunk++) update_chunk(o, chunk, f);
+    for (size_t chunk = 0; chunk < o->n_chunks; chunk++) update_chunk(o, chunk, grads, f);
 }
 
 uint64_t cf_adamw_steps(const cf_adamw *o) { return o->steps; }

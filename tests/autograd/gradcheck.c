@@ -107,7 +107,8 @@ static double loss_of(check *k)
 typedef struct {
     const char *name;
     bool prefilled, view, part, segment;
-    int only; /* the one input that wants a gradient; -1: all */
+    bool empty; /* a gradient's memory is there and holds NaN, which must be written over */
+    int only;   /* the one input that wants a gradient; -1: all */
 } way;
 
 typedef struct {
@@ -116,21 +117,30 @@ typedef struct {
     cf_real *memory, *filled;
 } placed;
 
+static void make_empty(cf_tensor *x)
+{
+    x->grad = allocated(x->n, sizeof *x->grad);
+    x->grad_empty = true;
+    for (size_t i = 0; i < x->n; i++) x->grad[i] = (cf_real)NAN;
+}
+
 static cf_tensor *place_input(placed *p, check *k, int i, const way *how)
 {
     const grad_input *in = &k->c->in[i];
     bool needs = wanted(k->c, i) && (how->only < 0 || how->only == i);
     size_t n = k->n[i];
     *p = (placed){ .before = how->part ? PAD : 0 };
+    size_t whole = n + 2 * p->before;
     if (how->view) {
-        size_t whole = n + 2 * p->before;
         p->memory = allocated(whole, sizeof *p->memory);
         memcpy(p->memory + p->before, k->data[i], n * sizeof *p->memory);
         p->leaf = cf_tensor_input(k->t, cf_shape_of(whole), p->memory, needs);
+        if (how->empty && needs) make_empty(p->leaf);
         cf_tensor *rows = how->part ? cf_rows(k->t, p->leaf, p->before, n) : p->leaf;
         return cf_reshape(k->t, rows, in->shape);
     }
     p->leaf = cf_tensor_input(k->t, in->shape, k->data[i], needs);
+    if (how->empty && needs) make_empty(p->leaf);
     if (how->prefilled && needs) {
         p->filled = allocated(n, sizeof *p->filled);
         fill(p->filled, n, stream(k->c, 200 + (uint64_t)i), 0, 1);
@@ -178,7 +188,7 @@ static void backward_of(cf_real *const grads[], check *k, const way *how)
     for (int i = 0; i < k->c->n_in; i++) {
         bool read = wanted(k->c, i) && (how->only < 0 || how->only == i);
         if (read && k->report.ok) read_gradient(grads[i], k, i, &p[i], how);
-        if (how->prefilled && p[i].leaf) cf_free(p[i].leaf->grad);
+        if ((how->prefilled || how->empty) && p[i].leaf) cf_free(p[i].leaf->grad);
         cf_free(p[i].memory);
         cf_free(p[i].filled);
     }
@@ -222,6 +232,12 @@ static void compare_ways(check *k)
     compare_way(k, (way){ .name = "whole view", .view = true, .only = -1 }, SAME_LIMIT);
     compare_way(k, (way){ .name = "view of a part", .view = true, .part = true, .only = -1 },
                 SAME_LIMIT);
+    compare_way(k, (way){ .name = "empty", .empty = true, .only = -1 }, SAME_LIMIT);
+    compare_way(k, (way){ .name = "view of empty", .empty = true, .view = true, .only = -1 },
+                SAME_LIMIT);
+    compare_way(
+        k, (way){ .name = "part of empty", .empty = true, .view = true, .part = true, .only = -1 },
+        SAME_LIMIT);
     for (int i = 0; i < k->c->n_in && n_wanted > 1; i++)
         if (wanted(k->c, i)) compare_way(k, (way){ .name = "alone", .only = i }, SAME_LIMIT);
 }

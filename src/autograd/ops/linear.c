@@ -151,14 +151,14 @@ static void forward(const cf_node *n)
     if (o->row_scale) scale_branch(y, residual, &s, o);
 }
 
-/* dW += dy^T act(x), or act(x)^T dy when the weight is [in, out] */
+/* dW = beta dW + dy^T act(x), or act(x)^T dy when the weight is [in, out] */
 static void weight_gradient(cf_real *dw, const cf_real *dy, const cf_real *x, size_t rows,
-                            const sizes *s, bool in_out)
+                            const sizes *s, bool in_out, cf_real beta)
 {
     if (in_out)
-        cf_gemm(true, false, s->in, s->out, rows, 1, x, s->in, dy, s->out, 1, dw, s->out);
+        cf_gemm(true, false, s->in, s->out, rows, 1, x, s->in, dy, s->out, beta, dw, s->out);
     else
-        cf_gemm(true, false, s->out, s->in, rows, 1, dy, s->out, x, s->in, 1, dw, s->in);
+        cf_gemm(true, false, s->out, s->in, rows, 1, dy, s->out, x, s->in, beta, dw, s->in);
 }
 
 /* The residual's gradient is y's, summed over repeats where it repeats. */
@@ -178,7 +178,7 @@ static void residual_gradient(const cf_node *n, const sizes *s)
 /* act(x) is computed as the product for dw reads x, its slope as the product for dx is stored; dx
  * holds nothing yet. */
 static void backward_fused(const cf_node *n, const sizes *s, cf_real *dx, cf_real *dw, cf_real *db,
-                           cf_real *columns)
+                           cf_real *columns, cf_real beta)
 {
     const cf_linear_options *o = n->param;
     const cf_real *x = n->in[X]->data, *dy = n->out->grad, *w = n->in[WEIGHT]->data;
@@ -186,9 +186,9 @@ static void backward_fused(const cf_node *n, const sizes *s, cf_real *dx, cf_rea
     const cf_gemm_extra act = { .gelu_a = o->in_out, .gelu_b = !o->in_out };
     if (db) cf_col_sum(db, dy, s->rows, s->out, s->out, columns);
     if (dw && o->in_out)
-        cf_gemm_fused(true, false, s->in, s->out, s->rows, x, s->in, dy, s->out, 1, dw, &act);
+        cf_gemm_fused(true, false, s->in, s->out, s->rows, x, s->in, dy, s->out, beta, dw, &act);
     else if (dw)
-        cf_gemm_fused(true, false, s->out, s->in, s->rows, dy, s->out, x, s->in, 1, dw, &act);
+        cf_gemm_fused(true, false, s->out, s->in, s->rows, dy, s->out, x, s->in, beta, dw, &act);
     if (dx)
         cf_gemm_fused(false, o->in_out, s->rows, s->in, s->out, dy, s->out, w,
                       o->in_out ? s->out : s->in, 0, dx, &slope);
@@ -198,13 +198,14 @@ static void backward(const cf_node *n)
 {
     const cf_linear_options *o = n->param;
     sizes s = sizes_of(n);
-    bool fresh = false, same = n->in[X] == n->in[WEIGHT]; /* then nothing may be overwritten */
-    cf_real *dx = same ? cf_grad(n, X) : cf_grad_fresh(n, X, &fresh), *dw = cf_grad(n, WEIGHT);
+    bool fresh, stores;
+    cf_real *dx = cf_grad_fresh(n, X, &fresh), *dw = cf_grad_fresh(n, WEIGHT, &stores);
+    if (dw && stores && s.rows == 0) cf_vec_zero(dw, s.in * s.out);
     cf_real *db = n->in[BIAS] ? cf_grad(n, BIAS) : NULL;
     cf_real *act = n->scratch, *scaled = act + (o->gelu_in ? s.panel * s.in : 0);
     cf_real *columns = scaled + (o->row_scale ? s.panel * s.out : 0);
     if (o->gelu_in && !o->row_scale && (fresh || !dx) && fuses(&s)) {
-        backward_fused(n, &s, dx, dw, db, columns);
+        backward_fused(n, &s, dx, dw, db, columns, stores ? 0 : 1);
         residual_gradient(n, &s);
         return;
     }
@@ -219,11 +220,12 @@ static void backward(const cf_node *n)
             dy = scaled;
         }
         if (db) cf_col_sum(db, dy, rows, s.out, s.out, columns);
+        cf_real beta = stores && at == 0 ? 0 : 1;
         if (dw && o->gelu_in) {
             cf_quick_gelu_forward(act, x, rows * s.in);
-            weight_gradient(dw, dy, act, rows, &s, o->in_out);
+            weight_gradient(dw, dy, act, rows, &s, o->in_out, beta);
         } else if (dw) {
-            weight_gradient(dw, dy, x, rows, &s, o->in_out);
+            weight_gradient(dw, dy, x, rows, &s, o->in_out, beta);
         }
         if (!dx) continue;
         cf_real *to = dx + at * s.in, *product = o->gelu_in && !fresh ? act : to;

@@ -98,10 +98,11 @@ static void forward(const cf_node *n)
 static void backward(const cf_node *n)
 {
     sizes s = sizes_of(n);
-    bool fresh = false, same = false; /* x is another input too: nothing may be overwritten */
-    for (int i = SCALE; i <= BIAS; i++) same |= n->in[i] == n->in[X];
-    cf_real *dx = same ? cf_grad(n, X) : cf_grad_fresh(n, X, &fresh);
-    cf_real *dscale = cf_grad(n, SCALE), *dshift = cf_grad(n, SHIFT), *dw = cf_grad(n, WEIGHT);
+    bool fresh, stores;
+    cf_real *dx = cf_grad_fresh(n, X, &fresh), *dw;
+    cf_real *dscale = cf_grad(n, SCALE), *dshift = cf_grad(n, SHIFT);
+    dw = cf_grad_fresh(n, WEIGHT, &stores);
+    if (dw && stores && s.rows == 0) cf_vec_zero(dw, s.in * s.out);
     cf_real *db = n->in[BIAS] ? cf_grad(n, BIAS) : NULL;
     cf_real *panel = n->scratch, *sums = panel + aligned(s.panel * s.in);
     const cf_real *scale = n->in[SCALE]->data, *w = n->in[WEIGHT]->data;
@@ -112,7 +113,8 @@ static void backward(const cf_node *n)
         if (db) cf_col_sum(db, dy, rows, s.out, s.out, sums);
         if (dw) {
             cf_layer_norm_again(panel, mean, rstd, x, scale, n->in[SHIFT]->data, rows, s.in);
-            cf_gemm(true, false, s.out, s.in, rows, 1, dy, s.out, panel, s.in, 1, dw, s.in);
+            cf_gemm(true, false, s.out, s.in, rows, 1, dy, s.out, panel, s.in,
+                    stores && at == 0 ? 0 : 1, dw, s.in);
         }
         if (!dx && !dscale && !dshift) continue;
         cf_gemm(false, false, rows, s.in, s.out, 1, dy, s.out, w, s.in, 0, panel, s.in);

@@ -102,7 +102,8 @@ static void patch_backward(const cf_node *n)
 {
     sizes s = sizes_of(n);
     const cf_real *dy = n->out->grad;
-    cf_real *dx = cf_grad(n, 0), *dw = cf_grad(n, 1), *dclass = cf_grad(n, 2),
+    bool stores;
+    cf_real *dx = cf_grad(n, 0), *dw = cf_grad_fresh(n, 1, &stores), *dclass = cf_grad(n, 2),
             *dposition = cf_grad(n, 3);
     if (dposition) cf_col_sum(dposition, dy, s.frames, s.rows * s.d, s.rows * s.d, n->scratch);
     if (dclass) cf_col_sum(dclass, dy, s.frames, s.d, s.rows * s.d, n->scratch);
@@ -112,7 +113,7 @@ static void patch_backward(const cf_node *n)
         if (dw) {
             cut_patches(n->scratch, n, &s, f, count);
             cf_gemm(true, false, s.d, s.width, count * s.rows, 1, dy_panel, s.d, n->scratch,
-                    s.width, 1, dw, s.width);
+                    s.width, stores && f == 0 ? 0 : 1, dw, s.width);
         }
         if (!dx) continue;
         cf_gemm(false, false, count * s.rows, s.width, s.d, 1, dy_panel, s.d, n->in[1]->data,
