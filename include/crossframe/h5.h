@@ -70,10 +70,5 @@ cf_status cf_h5_write_i32(cf_h5 *f, const char *path, const int32_t *v, int rank
 cf_status cf_h5_write_i64(cf_h5 *f, const char *path, const int64_t *v, int rank,
                           const size_t *dim);
 cf_status cf_h5_write_strings(cf_h5 *f, const char *path, const char *const *v, size_t n);
-/* One-dimensional uint8 data that arrives in pieces: begin (total 0 = unknown: chunked), append,
- * done. One such stream per file at a time. */
-cf_status cf_h5_stream_begin(cf_h5 *f, const char *path, size_t total);
-cf_status cf_h5_stream_append(cf_h5 *f, const void *bytes, size_t n);
-cf_status cf_h5_stream_end(cf_h5 *f);
 
 #endif

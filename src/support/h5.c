@@ -54,7 +54,7 @@ cf_status cf_h5_handle_new(cf_h5 **out, const char *path)
 {
     cf_h5 *f;
     CF_TRY(cf_alloc_zero(&f, 1, sizeof *f));
-    f->file = f->bytes = f->stream = -1;
+    f->file = f->bytes = -1;
     f->sink.fd = -1;
     cf_status status = cf_strdup(&f->path, path);
     if (status != CF_OK)
@@ -70,7 +70,6 @@ void cf_h5_handle_free(cf_h5 *f)
     cf_free(f->path);
     cf_free(f->temporary);
     cf_free(f->bytes_path);
-    cf_free(f->stream_path);
     cf_free(f);
 }
 
@@ -177,8 +176,6 @@ static cf_status close_all(cf_h5 *f)
 {
     if (f->failed && !f->sink.error) f->sink.error = ECANCELED; /* it is given up: write no more */
     cf_h5_bytes_close(f);
-    if (f->stream >= 0) H5Dclose(f->stream);
-    f->stream = -1;
     bool closed = H5Fclose(f->file) >= 0;
     if (!f->temporary || f->failed) return CF_OK;
     if (closed && !f->sink.error) return CF_OK;
@@ -198,10 +195,8 @@ cf_status cf_h5_commit(cf_h5 *f)
 {
     CF_ASSERT(f->temporary);
     cf_status status = CF_OK;
-    if (f->failed || f->stream >= 0)
-        status = CF_FAIL(CF_EINVAL, "%s: not committed, an earlier write %s", f->path,
-                         f->failed ? "failed" : "was not ended");
-    f->failed |= status != CF_OK;
+    if (f->failed)
+        status = CF_FAIL(CF_EINVAL, "%s: not committed, an earlier write failed", f->path);
     cf_h5_lock();
     cf_status closed = close_all(f);
     cf_h5_unlock();

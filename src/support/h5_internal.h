@@ -6,8 +6,6 @@
 
 #include <hdf5.h>
 
-#define CF_H5_CHUNK_BYTES ((size_t)1 << 20)
-
 /* The file under a cf_h5 that is written. error: errno of the first failed write; once set,
  * nothing more is written and HDF5 is told that all is well (h5_driver.c). */
 typedef struct {
@@ -23,9 +21,6 @@ struct cf_h5 {
     hid_t bytes;       /* cf_h5_read_u8 keeps its dataset open, and so HDF5's cache of chunks */
     char *bytes_path;
     size_t bytes_n;
-    hid_t stream; /* cf_h5_stream_*; -1 = none */
-    char *stream_path;
-    size_t stream_total, stream_n;
     cf_h5_sink sink;
     bool failed;   /* a write failed: never to be committed */
     bool in_place; /* cf_h5_create_around */

@@ -1,9 +1,7 @@
-/* h5_write: datasets, attributes and byte streams of a file under cf_h5_create.
+/* h5_write: datasets and attributes of a file under cf_h5_create.
  *
- * Types are little-endian whatever the machine, texts variable-length UTF-8. Arrays are
- * contiguous; a byte stream is contiguous when its length is known beforehand, so that readers
- * can pread it, and chunked by 1 MiB otherwise. Any failure marks the file: it can then only be
- * closed, never committed. */
+ * Types are little-endian whatever the machine, texts variable-length UTF-8, arrays contiguous. Any
+ * failure marks the file: it can then only be closed, never committed. */
 #include "support/h5_internal.h"
 
 #include <string.h>
@@ -37,21 +35,18 @@ static hid_t text_type(void)
     return type;
 }
 
-/* A new dataset; groups on the way to it are made. chunk 0 = contiguous, RESERVED = that too, with
- * its place in the file at once and nothing written there. */
-#define RESERVED HSIZE_UNDEF
+/* A new dataset; groups on the way to it are made. reserved: it has its place in the file at once,
+ * and nothing is written there. */
 static cf_status dataset_create(hid_t *out, cf_h5 *f, const char *path, hid_t type, hid_t space,
-                                hsize_t chunk)
+                                bool reserved)
 {
     cf_status status = CF_OK;
     hid_t links = H5Pcreate(H5P_LINK_CREATE), create = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     H5Pset_obj_track_times(create, 0);
-    if (chunk == RESERVED) {
+    if (reserved) {
         H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY);
         H5Pset_fill_time(create, H5D_FILL_TIME_NEVER);
-    } else if (chunk) {
-        H5Pset_chunk(create, 1, &chunk);
     }
     hid_t id = H5Dcreate2(f->file, path, type, space, links, create, H5P_DEFAULT);
     if (id < 0)
@@ -71,7 +66,7 @@ static cf_status write_array(cf_h5 *f, const char *path, hid_t stored, hid_t mem
     for (int i = 0; i < rank; i++) n *= size[i] = dim[i];
     hid_t space = rank ? H5Screate_simple(rank, size, NULL) : H5Screate(H5S_SCALAR);
     hid_t id;
-    cf_status status = dataset_create(&id, f, path, stored, space, 0);
+    cf_status status = dataset_create(&id, f, path, stored, space, false);
     H5Sclose(space);
     if (status != CF_OK) return status;
     if (n > 0 && H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) < 0)
@@ -168,85 +163,17 @@ cf_status cf_h5_put_attr_string(cf_h5 *f, const char *object, const char *name, 
     return status;
 }
 
-/* ---- a stream of bytes ----------------------------------------------------------------------- */
-
-cf_status cf_h5_stream_begin(cf_h5 *f, const char *path, size_t total)
-{
-    CF_ASSERT(f->temporary && f->stream < 0);
-    CF_TRY(cf_strdup(&f->stream_path, path));
-    f->stream_total = total;
-    f->stream_n = 0;
-    cf_h5_lock();
-    hsize_t n = total, most = total ? total : H5S_UNLIMITED;
-    hid_t space = H5Screate_simple(1, &n, &most);
-    cf_status status =
-        dataset_create(&f->stream, f, path, H5T_STD_U8LE, space, total ? 0 : CF_H5_CHUNK_BYTES);
-    H5Sclose(space);
-    cf_h5_unlock();
-    if (status == CF_OK) return status;
-    cf_free(f->stream_path);
-    f->stream_path = NULL;
-    return status;
-}
+/* ---- room for bytes -------------------------------------------------------------------------- */
 
 cf_status cf_h5_reserve(haddr_t *at, cf_h5 *f, const char *path, size_t total)
 {
     hsize_t n = total;
     hid_t id, space = H5Screate_simple(1, &n, NULL);
-    cf_status status = dataset_create(&id, f, path, H5T_STD_U8LE, space, RESERVED);
+    cf_status status = dataset_create(&id, f, path, H5T_STD_U8LE, space, true);
     H5Sclose(space);
     if (status != CF_OK) return status;
     haddr_t offset = H5Dget_offset(id);
     if (H5Dclose(id) < 0) return write_failed(f, path);
     *at = offset;
     return written(f, path);
-}
-
-static cf_status append(cf_h5 *f, const void *bytes, size_t n)
-{
-    hsize_t from = f->stream_n, count = n, grown = from + count;
-    if (f->stream_total == 0 && H5Dset_extent(f->stream, &grown) < 0)
-        return write_failed(f, f->stream_path);
-    hid_t memory = H5Screate_simple(1, &count, NULL), space = H5Dget_space(f->stream);
-    cf_status status = CF_OK;
-    if (H5Sselect_hyperslab(space, H5S_SELECT_SET, &from, NULL, &count, NULL) < 0 ||
-        H5Dwrite(f->stream, H5T_NATIVE_UINT8, memory, space, H5P_DEFAULT, bytes) < 0)
-        status = write_failed(f, f->stream_path);
-    else
-        status = written(f, f->stream_path);
-    if (status == CF_OK) f->stream_n += n;
-    H5Sclose(space);
-    H5Sclose(memory);
-    return status;
-}
-
-cf_status cf_h5_stream_append(cf_h5 *f, const void *bytes, size_t n)
-{
-    CF_ASSERT(f->stream >= 0);
-    if (n == 0) return CF_OK;
-    if (f->stream_total && n > f->stream_total - f->stream_n)
-        return CF_FAIL(CF_EINVAL, "%s: %s was to be %zu bytes, more came", f->path, f->stream_path,
-                       f->stream_total);
-    cf_h5_lock();
-    cf_status status = append(f, bytes, n);
-    cf_h5_unlock();
-    return status;
-}
-
-cf_status cf_h5_stream_end(cf_h5 *f)
-{
-    CF_ASSERT(f->stream >= 0);
-    cf_status status = CF_OK;
-    cf_h5_lock();
-    if (H5Dclose(f->stream) < 0) status = write_failed(f, f->stream_path);
-    f->stream = -1;
-    cf_h5_unlock();
-    if (status == CF_OK && f->stream_total && f->stream_n != f->stream_total) {
-        f->failed = true;
-        status = CF_FAIL(CF_EINVAL, "%s: %s was to be %zu bytes, %zu came", f->path, f->stream_path,
-                         f->stream_total, f->stream_n);
-    }
-    cf_free(f->stream_path);
-    f->stream_path = NULL;
-    return status;
 }

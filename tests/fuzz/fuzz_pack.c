@@ -9,9 +9,9 @@
 #include "crossframe/data.h"
 #include "crossframe/h5.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "fuzz_folder.h"
+
+#include <hdf5.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -28,24 +28,6 @@ static const struct {
     { "/videos/height", 0, 0 }, { "/videos/width", 0, 0 },       { "/videos/source_frames", 0, 0 },
     { "/frames/source", 0, 8 }, { "/classes/family", 0, 16 },    { "/splits/s", 1, 0 },
 };
-
-static char folder[40], path[60];
-
-static void remove_folder(void)
-{
-    unlink(path);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    if (*folder) return;
-    strcpy(folder,
-           cf_is_folder("/dev/shm") ? "/dev/shm/fuzz-pack-XXXXXX" : "/tmp/fuzz-pack-XXXXXX");
-    CF_ASSERT(mkdtemp(folder));
-    strcat(strcpy(path, folder), "/a.h5");
-    atexit(remove_folder);
-}
 
 static uint8_t take(input *in)
 {
@@ -76,7 +58,7 @@ static cf_status put_table(cf_h5 *f, size_t i, int flags, input *in)
     return cf_h5_write_i32(f, tables[i].path, value, 1, &n);
 }
 
-static cf_status put_all(cf_h5 *f, input in)
+static cf_status put_all(input *data, cf_h5 *f, input in)
 {
     static const char *const encoding[] = { "raw", "png", "jpeg", "nix" };
     static const char *names[255];
@@ -93,9 +75,25 @@ static cf_status put_all(cf_h5 *f, input in)
     size_t n = take_values(value, &in);
     memcpy(fps, value, sizeof fps);
     CF_TRY(cf_h5_write_f32(f, "/videos/fps", fps, 1, &n));
-    CF_TRY(cf_h5_stream_begin(f, "/frames/data", flags & 4 ? 0 : in.n));
-    CF_TRY(cf_h5_stream_append(f, in.bytes, in.n));
-    return cf_h5_stream_end(f);
+    *data = in;
+    return CF_OK;
+}
+
+/* What a pack holds of frames, contiguous or in chunks, as other programs write it. */
+static void put_data(const input *data, bool chunked)
+{
+    const hsize_t n = data->n, chunk = n < 4096 ? n : 4096;
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), create = H5Pcreate(H5P_DATASET_CREATE);
+    if (chunked && n > 0) H5Pset_chunk(create, 1, &chunk);
+    hid_t space = H5Screate_simple(1, &n, NULL);
+    hid_t id =
+        H5Dcreate2(file, "frames/data", H5T_STD_U8LE, space, H5P_DEFAULT, create, H5P_DEFAULT);
+    CF_ASSERT(id >= 0);
+    CF_ASSERT(H5Dwrite(id, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, data->bytes) >= 0);
+    H5Dclose(id);
+    H5Sclose(space);
+    H5Pclose(create);
+    CF_ASSERT(H5Fclose(file) >= 0);
 }
 
 static void use_video(const cf_pack *p, size_t row)
@@ -119,12 +117,14 @@ static void use_video(const cf_pack *p, size_t row)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    make_folder();
+    make_folder("a.h5");
     cf_h5 *f;
     cf_pack *p = NULL;
+    input data;
     CF_ASSERT(cf_h5_create(&f, path) == CF_OK);
-    CF_ASSERT(put_all(f, (input){ bytes, n }) == CF_OK);
+    CF_ASSERT(put_all(&data, f, (input){ bytes, n }) == CF_OK);
     CF_ASSERT(cf_h5_commit(f) == CF_OK);
+    put_data(&data, n > 0 && bytes[0] & 4);
     if (cf_pack_open(&p, path) == CF_OK)
         for (size_t v = 0; v < cf_pack_n_videos(p); v++) use_video(p, v);
     else

@@ -3,30 +3,11 @@
  * file has been cut to what is whole and one more has been added. */
 #include "../../src/data/pack_journal.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "fuzz_folder.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static const char job[] = "--stride 1\nvideos 3\n";
-static char folder[48], path[64];
-
-static void remove_folder(void)
-{
-    unlink(path);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    if (*folder) return;
-    strcpy(folder,
-           cf_is_folder("/dev/shm") ? "/dev/shm/fuzz-journal-XXXXXX" : "/tmp/fuzz-journal-XXXXXX");
-    CF_ASSERT(mkdtemp(folder));
-    strcat(strcpy(path, folder), "/j");
-    atexit(remove_folder);
-}
 
 typedef struct {
     size_t n;
@@ -94,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     char *head;
     size_t n_head;
-    make_folder();
+    make_folder("j");
     write_file("", 0, bytes, n);
     read_twice();
     write_records(bytes, 0);

@@ -35,14 +35,6 @@ static cf_status write_all(void)
     CF_GO(cf_h5_put_attr_i64(f, "/", "answer", 42)); /* replaces */
     CF_GO(cf_h5_put_attr_string(f, "/ints", "unit", "f\xc3\xbc\xc3\x9f"));
     CF_GO(cf_h5_put_attr_string(f, "/group", "empty", ""));
-    CF_GO(cf_h5_stream_begin(f, "/known", 10));
-    CF_GO(cf_h5_stream_append(f, "0123", 4));
-    CF_GO(cf_h5_stream_append(f, "", 0));
-    CF_GO(cf_h5_stream_append(f, "456789", 6));
-    CF_GO(cf_h5_stream_end(f));
-    CF_GO(cf_h5_stream_begin(f, "/unknown", 0));
-    for (int i = 0; i < 300; i++) CF_GO(cf_h5_stream_append(f, "abcdefghij", 10));
-    CF_GO(cf_h5_stream_end(f));
     cf_h5 *all = f;
     f = NULL;
     CF_GO(cf_h5_commit(all));
@@ -101,8 +93,8 @@ static void numbers_and_texts_come_back(void **state)
 static void the_file_can_be_looked_around_in(void **state)
 {
     (void)state;
-    static const char *const top[] = { "deep",     "group", "ints",   "known",   "longs",
-                                       "no words", "none",  "scalar", "unknown", "words" };
+    static const char *const top[] = { "deep",     "group", "ints",   "longs",
+                                       "no words", "none",  "scalar", "words" };
     assert_ok(write_all());
     cf_h5 *f;
     char **names;
@@ -208,50 +200,6 @@ static void conversions_that_change_values_are_refused(void **state)
     assert_null(s);
     assert_int_equal(n, 77);
     cf_h5_close(f);
-}
-
-static void streams_of_bytes_come_back(void **state)
-{
-    (void)state;
-    assert_ok(write_all());
-    cf_h5 *f;
-    cf_h5_info info;
-    uint8_t got[3000];
-    assert_ok(cf_h5_open(&f, path));
-    assert_ok(cf_h5_read_u8(got, f, "/known", 2, 5));
-    assert_memory_equal(got, "23456", 5);
-    assert_ok(cf_h5_read_u8(got, f, "/unknown", 0, 3000));
-    assert_memory_equal(got + 2990, "abcdefghij", 10);
-    assert_ok(cf_h5_read_u8(got, f, "/known", 10, 0));
-    assert_fails(cf_h5_read_u8(got, f, "/known", 5, 6), CF_EINVAL,
-                 "/known has 10 bytes, asked for 6 at 5");
-    assert_fails(cf_h5_read_u8(got, f, "/known", SIZE_MAX, 2), CF_EINVAL, "10 bytes");
-    assert_ok(cf_h5_dataset_info(&info, f, "/unknown"));
-    assert_int_equal(info.n, 3000);
-    assert_int_equal(info.offset, -1);
-    assert_ok(cf_h5_dataset_info(&info, f, "/known"));
-    int fd;
-    assert_ok(cf_h5_descriptor(&fd, f));
-    cf_h5_close(f);
-    assert_int_equal(pread(fd, got, 10, info.offset), 10);
-    assert_memory_equal(got, "0123456789", 10);
-    close(fd);
-}
-
-static void a_stream_of_another_length_is_refused(void **state)
-{
-    (void)state;
-    cf_h5 *f;
-    assert_ok(cf_h5_create(&f, path));
-    assert_ok(cf_h5_stream_begin(f, "/s", 5));
-    assert_fails(cf_h5_stream_append(f, "012345", 6), CF_EINVAL, "/s was to be 5 bytes, more came");
-    assert_ok(cf_h5_stream_append(f, "012", 3));
-    assert_fails(cf_h5_stream_end(f), CF_EINVAL, "/s was to be 5 bytes, 3 came");
-    assert_fails(cf_h5_commit(f), CF_EINVAL, "not committed");
-    assert_ok(cf_h5_create(&f, path));
-    assert_ok(cf_h5_stream_begin(f, "/s", 5));
-    assert_fails(cf_h5_commit(f), CF_EINVAL, "was not ended");
-    assert_false(cf_file_exists(path));
 }
 
 static void only_a_commit_makes_the_file(void **state)
@@ -360,6 +308,40 @@ static void files_of_others_are_read(void **state)
     assert_false(cf_h5_exists(f, "/dangling"));
     assert_fails(cf_h5_read_f32(&x, &n, f, "/dangling"), CF_ENOTFOUND, "there is no /dangling");
     cf_h5_close(f);
+}
+
+/* Bytes at once in the file, so that they can be read without HDF5, and in compressed pieces. */
+static void bytes_come_in_any_layout(void **state)
+{
+    (void)state;
+    static const hsize_t ten = 10, many = 3000;
+    uint8_t written[3000], got[3000];
+    cf_h5 *f;
+    cf_h5_info info;
+    int fd;
+    for (size_t i = 0; i < sizeof written; i++) written[i] = (uint8_t)(i * 7 + i / 251);
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    put(file, "plain", H5T_STD_U8LE, H5T_NATIVE_UINT8, 1, &ten, "0123456789", 0);
+    put(file, "packed", H5T_STD_U8LE, H5T_NATIVE_UINT8, 1, &many, written, 6);
+    H5Fclose(file);
+    assert_ok(cf_h5_open(&f, path));
+    assert_ok(cf_h5_read_u8(got, f, "/plain", 2, 5));
+    assert_memory_equal(got, "23456", 5);
+    assert_ok(cf_h5_read_u8(got, f, "/packed", 0, 3000));
+    assert_memory_equal(got, written, 3000);
+    assert_ok(cf_h5_read_u8(got, f, "/plain", 10, 0));
+    assert_fails(cf_h5_read_u8(got, f, "/plain", 5, 6), CF_EINVAL,
+                 "/plain has 10 bytes, asked for 6 at 5");
+    assert_fails(cf_h5_read_u8(got, f, "/plain", SIZE_MAX, 2), CF_EINVAL, "10 bytes");
+    assert_ok(cf_h5_dataset_info(&info, f, "/packed"));
+    assert_int_equal(info.n, 3000);
+    assert_int_equal(info.offset, -1);
+    assert_ok(cf_h5_dataset_info(&info, f, "/plain"));
+    assert_ok(cf_h5_descriptor(&fd, f));
+    cf_h5_close(f);
+    assert_int_equal(pread(fd, got, 10, info.offset), 10);
+    assert_memory_equal(got, "0123456789", 10);
+    close(fd);
 }
 
 /* An empty list attribute, as h5py writes one: float64 [0]. */
@@ -520,8 +502,7 @@ static void threads_may_read_at_once(void **state)
 #define H5(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 TESTS(H5(numbers_and_texts_come_back), H5(the_file_can_be_looked_around_in),
       H5(attributes_come_back), H5(conversions_that_change_values_are_refused),
-      H5(streams_of_bytes_come_back), H5(a_stream_of_another_length_is_refused),
-      H5(only_a_commit_makes_the_file), H5(files_of_others_are_read),
+      H5(only_a_commit_makes_the_file), H5(files_of_others_are_read), H5(bytes_come_in_any_layout),
       H5(an_empty_list_attribute_is_an_empty_list), H5(what_is_no_hdf5_is_refused),
       H5(a_cut_file_is_refused), H5(a_full_disk_is_an_error), H5(no_memory_is_an_error_and_no_leak),
       H5(threads_may_read_at_once))
