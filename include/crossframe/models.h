@@ -60,16 +60,6 @@ cf_status cf_xclip_config_named(cf_xclip_config *out, const char *arch);
  * 64. */
 cf_status cf_xclip_config_check(const cf_xclip_config *c);
 
-/* Numbers by part, and multiply-adds of one view: T frames scored against K classes whose text
- * features are there. Matrix products only, those really run: no query of the message, the mean
- * over frames before the prompts' projection. */
-typedef struct {
-    double text, visual, mit, prompts, head;
-    double message; /* messages, or joint attention's temporal embedding */
-    double multiply_adds;
-} cf_xclip_cost;
-cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K);
-
 typedef struct cf_xclip cf_xclip;
 /* Declares and allocates all parameters; call cf_params_init or load before use. */
 cf_status cf_xclip_new(cf_xclip **out, const cf_xclip_config *config);

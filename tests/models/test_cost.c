@@ -1,9 +1,9 @@
 /* Numbers and multiply-adds told beforehand: the published table, and what a model really has and
  * runs. */
-#include "crossframe/models.h"
 #include "test.h"
+#include "xclip_cost.h"
 
-static double numbers(const cf_xclip_cost *c)
+static double numbers(const xclip_cost *c)
 {
     return c->text + c->visual + c->message + c->mit + c->prompts + c->head;
 }
@@ -28,7 +28,7 @@ static void published_sizes(void **state)
         cf_xclip_config c;
         assert_ok(cf_xclip_config_named(&c, row[i].arch));
         c.frames = row[i].T;
-        cf_xclip_cost cost = cf_xclip_cost_of(&c, 400);
+        xclip_cost cost = xclip_cost_of(&c, 400);
         assert_near(cost.multiply_adds * 1e-9, row[i].giga, row[i].giga > 1000 ? 0.5 : 0.05);
         assert_near(numbers(&cost), row[i].total, 0);
         assert_near(numbers(&cost) - cost.text, row[i].trained, 0);
@@ -64,7 +64,7 @@ static void what_really_runs(void **state)
         assert_ok(cf_xclip_new(&m, &c));
         assert_ok(cf_tape_new(&t, NULL));
         cf_params_init(cf_xclip_params(m), 1);
-        cf_xclip_cost cost = cf_xclip_cost_of(&c, 5);
+        xclip_cost cost = xclip_cost_of(&c, 5);
         assert_near(numbers(&cost), cf_params_numbers(cf_xclip_params(m), false), 0);
         assert_near(numbers(&cost) - cost.text, cf_params_numbers(cf_xclip_params(m), true), 0);
         cf_tensor *text = cf_tensor_new(t, cf_shape_of(5, 64));

@@ -4,6 +4,7 @@
 #include "crossframe/json.h"
 #include "crossframe/safetensors.h"
 #include "test_in_folder.h"
+#include "xclip_cost.h"
 
 static cf_bench_options small(bool train)
 {
@@ -32,7 +33,7 @@ static void counts_what_the_model_costs(void **state)
     cf_bench_result train, infer;
     cf_bench_options o = small(false);
     assert_ok(cf_bench_step(&infer, &o));
-    cf_xclip_cost cost = cf_xclip_cost_of(&o.model, o.classes);
+    xclip_cost cost = xclip_cost_of(&o.model, o.classes);
     /* the first prompt layer's queries are the same for every video and computed once */
     double once =
         2e-9 * (double)(o.batch - 1) * (double)(o.classes * o.model.embed * o.model.embed);

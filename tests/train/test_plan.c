@@ -1,5 +1,6 @@
 /* The plan of a run is what the run then does: memory of its steps to the byte, flop, numbers. */
 #include "micro.h"
+#include "xclip_cost.h"
 
 /* Not inlined: gcc 12 would take the name for a dangling pointer. */
 __attribute__((noinline)) static char *new_folder(void) { return test_folder_new(); }
@@ -14,7 +15,7 @@ static void planned(void *user, const cf_run_plan *p)
 {
     seen *s = user;
     s->plan = *p;
-    s->flop = 2 * cf_xclip_cost_of(p->model, p->classes).multiply_adds;
+    s->flop = 2 * xclip_cost_of(p->model, p->classes).multiply_adds;
     s->told++;
 }
 
@@ -126,7 +127,7 @@ static void memory_of_a_whole_run(void **state)
     test_folder_remove(folder);
 }
 
-/* Forward: what cf_xclip_cost_of tells, which test_cost holds against the published table. */
+/* Forward: what the formulas tell, which test_cost holds against the published table. */
 static void flop_and_parts(void **state)
 {
     (void)state;

@@ -1,6 +1,7 @@
 /* crossframe predict from outside, on a micro X-CLIP that was trained here, and the reader and the
  * predictor from inside. */
 #include "micro.h"
+#include "xclip_cost.h"
 
 #include "crossframe/h5.h"
 #include "crossframe/predict.h"
@@ -535,7 +536,7 @@ static void memory_of_inference(void **state)
     assert_int_equal(labels.n, MICRO_CLASSES);
     for (size_t k = 0; k < MICRO_CLASSES; k++) assert_string_equal(labels.name[k], micro_class[k]);
     assert_ok(cf_predictor_set_labels(p, &labels, NULL));
-    cf_xclip_cost cost = cf_xclip_cost_of(cf_predictor_model(p), 0);
+    xclip_cost cost = xclip_cost_of(cf_predictor_model(p), 0);
     double model =
         sizeof(cf_real) * (cost.text + cost.visual + cost.message + cost.mit + cost.prompts);
     assert_true((double)(cf_memory_stats_get().bytes_now - before) < model + 1e6);

@@ -1,23 +1,36 @@
-/* What a model costs before it is made: numbers in it, and multiply-adds of one view. Only matrix
- * products count, both of each attention among them. */
-#include "xclip.h"
+/* What a model costs, by formulas: numbers in it, and multiply-adds of one view. What the library
+ * counts of models that it made and of steps that it ran is held against it; the formulas
+ * themselves against the published table (models/test_cost.c). */
+#ifndef CROSSFRAME_TESTS_XCLIP_COST_H
+#define CROSSFRAME_TESTS_XCLIP_COST_H
 
-static double block_numbers(double w) { return 12 * w * w + 13 * w; }
+#include "crossframe/models.h"
 
-static double text_numbers(const cf_xclip_config *c)
+/* Numbers by part, and multiply-adds of one view: T frames scored against K classes whose text
+ * features are there. Matrix products only, both of each attention among them, and those really
+ * run: no query of the message, the mean over frames before the prompts' projection. */
+typedef struct {
+    double text, visual, mit, prompts, head;
+    double message; /* messages, or joint attention's temporal embedding */
+    double multiply_adds;
+} xclip_cost;
+
+static inline double block_numbers(double w) { return 12 * w * w + 13 * w; }
+
+static inline double text_numbers(const cf_xclip_config *c)
 {
     double w = (double)c->text_width;
     return (double)(c->vocabulary + c->context) * w + 2 * w + w * (double)c->embed + 1 +
            (double)c->text_layers * block_numbers(w);
 }
 
-cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K)
+static inline xclip_cost xclip_cost_of(const cf_xclip_config *c, size_t K)
 {
     double d = (double)c->vision_width, e = (double)c->embed;
     double T = (double)c->frames, side = (double)(c->image / c->patch), N = side * side;
     double patch = 3.0 * (double)(c->patch * c->patch), layers = (double)c->vision_layers;
     double classes = (double)K, prompts = (double)c->prompt_layers, mit = (double)c->mit_layers;
-    cf_xclip_cost cost = { 0 };
+    xclip_cost cost = { 0 };
 
     if (c->head_classes > 0) {
         classes = (double)c->head_classes;
@@ -53,3 +66,5 @@ cf_xclip_cost cf_xclip_cost_of(const cf_xclip_config *c, size_t K)
     cost.multiply_adds += classes * e;
     return cost;
 }
+
+#endif
