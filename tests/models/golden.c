@@ -2,11 +2,25 @@
 
 #include "test.h"
 
-static size_t attr(golden *g, const char *name)
+int64_t golden_number(cf_h5 *f, const char *object, const char *name)
 {
     int64_t v;
-    assert_ok(cf_h5_attr_i64(&v, g->file, "/", name));
-    return (size_t)v;
+    assert_ok(cf_h5_attr_i64(&v, f, object, name));
+    return v;
+}
+
+double *golden_doubles(cf_h5 *f, const char *path, size_t n)
+{
+    double *out;
+    size_t got;
+    assert_ok(cf_h5_read_f64(&out, &got, f, path));
+    if (got != n) fail_msg("%s: %zu elements, expected %zu", path, got, n);
+    return out;
+}
+
+static size_t attr(golden *g, const char *name)
+{
+    return (size_t)golden_number(g->file, "/", name);
 }
 
 static uint64_t mix(uint64_t z)
@@ -16,13 +30,50 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-float golden_value(uint64_t key_hash, size_t i, float center, float scale)
+static float value(uint64_t key_hash, size_t i, float center, float scale)
 {
     uint64_t bits = mix(key_hash + ((uint64_t)i + 1) * 0x9E3779B97F4A7C15u) >> 40;
     float u = (float)bits * 0x1p-24f;
     float centred = 2 * u - 1;
     float product = scale * centred;
     return center + product;
+}
+
+void golden_fill(cf_tensor *x, const char *key, double center, double scale)
+{
+    uint64_t hash = cf_hash64(key, strlen(key));
+    cf_real *data = x->data;
+    size_t n = x->n;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++) data[i] = value(hash, i, (float)center, (float)scale);
+}
+
+float *golden_input(const char *key, size_t n, double center, double scale)
+{
+    uint64_t hash = cf_hash64(key, strlen(key));
+    float *out;
+    assert_ok(cf_alloc(&out, n, sizeof *out));
+    for (size_t i = 0; i < n; i++) out[i] = value(hash, i, (float)center, (float)scale);
+    return out;
+}
+
+size_t golden_index(char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0) return i;
+    fail_msg("the golden file has no %s", name);
+    return 0;
+}
+
+void golden_fill_all(cf_params *params, char *const *names, const double *rule, size_t n)
+{
+    for (size_t i = 0; i < cf_params_count(params); i++) {
+        cf_param *p = cf_params_get(params, i);
+        const double *own = rule + 2 * golden_index(names, n, p->tensor.name);
+        char key[200];
+        snprintf(key, sizeof key, "w:%s", p->tensor.name);
+        golden_fill(&p->tensor, key, own[0], own[1]);
+    }
 }
 
 static void fill_param(golden *g, cf_param *p)
@@ -38,11 +89,7 @@ static void fill_param(golden *g, cf_param *p)
     assert_ok(cf_h5_attr_i64s(&shape, &rank, g->file, path, "shape"));
     assert_int_equal(rank, p->tensor.shape.rank);
     for (size_t i = 0; i < rank; i++) assert_int_equal(shape[i], p->tensor.shape.dim[i]);
-    uint64_t hash = cf_hash64(key, strlen(key));
-    cf_real *data = p->tensor.data;
-    size_t n = p->tensor.n;
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < n; i++) data[i] = golden_value(hash, i, (float)center, (float)scale);
+    golden_fill(&p->tensor, key, center, scale);
     cf_free(key);
     cf_free(shape);
 }
@@ -60,9 +107,7 @@ static void fill_video(golden *g)
     assert_int_equal(rank, 5);
     for (size_t i = 0; i < rank; i++) n *= (size_t)shape[i];
     assert_int_equal(n, g->b * g->config.frames * 3 * g->config.image * g->config.image);
-    uint64_t hash = cf_hash64(key, strlen(key));
-    assert_ok(cf_alloc(&g->video, n, sizeof *g->video));
-    for (size_t i = 0; i < n; i++) g->video[i] = golden_value(hash, i, (float)center, (float)scale);
+    g->video = golden_input(key, n, center, scale);
     cf_free(key);
     cf_free(shape);
 }
@@ -116,22 +161,28 @@ void golden_close(golden *g)
     cf_free(g->target);
 }
 
+cf_tensor *golden_loss(cf_xclip_outputs *out, cf_xclip *m, cf_tape *t, const float *video, size_t b,
+                       cf_tensor *text, const float *target, cf_xclip_watch *watch, void *user)
+{
+    const cf_xclip_config *c = cf_xclip_config_get(m);
+    const cf_xclip_run run = { 0 };
+    cf_shape shape = cf_shape_of(b, c->frames, 3, c->image, c->image);
+    cf_tensor *x = cf_tensor_input_f32(t, shape, video);
+    assert_ok(cf_xclip_video(out, m, t, x, &run, watch, user));
+    assert_ok(cf_xclip_scores(out, m, t, text, watch, user));
+    cf_tensor *wanted = cf_tensor_input_f32(t, out->logits->shape, target);
+    cf_tensor *loss = cf_soft_cross_entropy(t, out->logits, wanted);
+    assert_ok(cf_tape_status(t));
+    return loss;
+}
+
 cf_tensor *golden_forward(golden *g, cf_xclip_outputs *out, cf_tensor **text, cf_xclip_watch *watch,
                           void *user)
 {
-    cf_tape *t = g->tape;
-    size_t S = g->config.image;
-    const cf_xclip_run run = { 0 };
-    cf_tape_reset(t);
-    cf_tensor *c = cf_xclip_text(g->model, t, g->tokens, g->K);
-    cf_tensor *x = cf_tensor_input_f32(t, cf_shape_of(g->b, g->config.frames, 3, S, S), g->video);
-    assert_ok(cf_xclip_video(out, g->model, t, x, &run, watch, user));
-    assert_ok(cf_xclip_scores(out, g->model, t, c, watch, user));
-    cf_tensor *target = cf_tensor_input_f32(t, cf_shape_of(g->b, g->K), g->target);
-    cf_tensor *loss = cf_soft_cross_entropy(t, out->logits, target);
-    assert_ok(cf_tape_status(t));
+    cf_tape_reset(g->tape);
+    cf_tensor *c = cf_xclip_text(g->model, g->tape, g->tokens, g->K);
     if (text) *text = c;
-    return loss;
+    return golden_loss(out, g->model, g->tape, g->video, g->b, c, g->target, watch, user);
 }
 
 void golden_compare(const char *what, const cf_real *a, const float *b, size_t n, double tolerance)

@@ -20,8 +20,17 @@ typedef struct {
 
 void golden_open(golden *g, const char *name, bool recompute);
 void golden_close(golden *g);
-/* value(key, i) = center + scale * (2u - 1), in float32 arithmetic */
-float golden_value(uint64_t key_hash, size_t i, float center, float scale);
+/* The loss of b videos (host arrays) scored against K classes; the tape goes on. */
+cf_tensor *golden_loss(cf_xclip_outputs *out, cf_xclip *m, cf_tape *t, const float *video, size_t b,
+                       cf_tensor *text, const float *target, cf_xclip_watch *watch, void *user);
+/* The fill rule: value(key, i) = center + scale * (2u - 1), in float32 arithmetic. */
+void golden_fill(cf_tensor *x, const char *key, double center, double scale);
+float *golden_input(const char *key, size_t n, double center, double scale); /* cf_free */
+/* Every parameter by its key "w:NAME"; rule [n, 2]: center and scale of each of `names`. */
+void golden_fill_all(cf_params *params, char *const *names, const double *rule, size_t n);
+size_t golden_index(char *const *names, size_t n, const char *name); /* it must be there */
+int64_t golden_number(cf_h5 *f, const char *object, const char *name);
+double *golden_doubles(cf_h5 *f, const char *path, size_t n); /* cf_free */
 /* One forward pass recorded on the tape; the loss. */
 cf_tensor *golden_forward(golden *g, cf_xclip_outputs *out, cf_tensor **text, cf_xclip_watch *watch,
                           void *user);

@@ -12,7 +12,7 @@ typedef struct {
     size_t b, K, templates, context;
     int32_t *tokens; /* [templates, K, context] */
     float *target, *video;
-    int64_t template;
+    int64_t which; /* template; -1: the mean of all, as a test has it */
     cf_xclip_config config;
     cf_xclip *model;
     cf_tape *tape;
@@ -23,31 +23,20 @@ typedef struct {
     size_t n_names;
 } variant;
 
-static int64_t number(variant *v, const char *path, const char *name)
-{
-    int64_t value;
-    assert_ok(cf_h5_attr_i64(&value, v->file, path, name));
-    return value;
-}
-
 static double *doubles(variant *v, const char *name, size_t n)
 {
     char path[100];
-    double *out;
-    size_t got;
     snprintf(path, sizeof path, "%s/%s", v->path, name);
-    assert_ok(cf_h5_read_f64(&out, &got, v->file, path));
-    assert_int_equal(got, n);
-    return out;
+    return golden_doubles(v->file, path, n);
 }
 
 static void read_config(variant *v)
 {
-#define ROOT(name) (size_t) number(v, "/", name)
-#define OWN(name) (size_t) number(v, v->path, name)
+#define ROOT(name) (size_t) golden_number(v->file, "/", name)
+#define OWN(name) (size_t) golden_number(v->file, v->path, name)
     v->b = ROOT("batch"), v->K = ROOT("classes"), v->templates = ROOT("templates");
     v->context = ROOT("context");
-    v->template = number(v, v->path, "template");
+    v->which = golden_number(v->file, v->path, "template");
     v->config = (cf_xclip_config){ .image = ROOT("image"),
                                    .patch = ROOT("patch"),
                                    .vision_width = ROOT("width"),
@@ -67,32 +56,9 @@ static void read_config(variant *v)
                                    .train_logit_scale = (cf_logit_scale_rule)OWN("logit_scale") };
 }
 
-static size_t index_of(const variant *v, const char *name)
-{
-    for (size_t i = 0; i < v->n_names; i++)
-        if (strcmp(v->name[i], name) == 0) return i;
-    fail_msg("the golden file has no %s", name);
-    return 0;
-}
-
-static void fill_model(variant *v)
-{
-    const cf_params *params = cf_xclip_params(v->model);
-    for (size_t i = 0; i < cf_params_count(params); i++) {
-        cf_param *p = cf_params_get(params, i);
-        const double *rule = v->fill + 2 * index_of(v, p->tensor.name);
-        char key[200];
-        snprintf(key, sizeof key, "w:%s", p->tensor.name);
-        uint64_t hash = cf_hash64(key, strlen(key));
-        for (size_t j = 0; j < p->tensor.n; j++)
-            p->tensor.data[j] = golden_value(hash, j, (float)rule[0], (float)rule[1]);
-    }
-}
-
 static void variant_open(variant *v, const char *name)
 {
     size_t n;
-    static const char key[] = "variants:video";
     *v = (variant){ .file = NULL };
     snprintf(v->path, sizeof v->path, "/variants/%s", name);
     assert_ok(cf_h5_open(&v->file, "tests/golden/text_variants.h5"));
@@ -104,12 +70,10 @@ static void variant_open(variant *v, const char *name)
     assert_ok(cf_h5_read_f64(&v->fill, &n, v->file, "/fill"));
     assert_int_equal(n, 2 * v->n_names);
     size_t pixels = v->b * v->config.frames * 3 * v->config.image * v->config.image;
-    assert_ok(cf_alloc(&v->video, pixels, sizeof *v->video));
-    for (size_t i = 0; i < pixels; i++)
-        v->video[i] = golden_value(cf_hash64(key, strlen(key)), i, 0, 1.5F);
+    v->video = golden_input("variants:video", pixels, 0, 1.5);
     assert_ok(cf_xclip_new(&v->model, &v->config));
     assert_ok(cf_tape_new(&v->tape, NULL));
-    fill_model(v);
+    golden_fill_all(cf_xclip_params(v->model), v->name, v->fill, v->n_names);
 }
 
 static void variant_close(variant *v)
@@ -124,26 +88,18 @@ static void variant_close(variant *v)
     cf_free(v->fill);
 }
 
-/* As training computes it; template -1: as a test does. */
 static double forward(variant *v)
 {
-    const size_t S = v->config.image, e = v->config.embed, K = v->K;
-    const cf_xclip_run run = { 0 };
+    const size_t e = v->config.embed, K = v->K;
     static cf_text_cache cache;
     cf_tape *t = v->tape;
     cf_text_cache_fini(&cache);
-    if (v->template <0)
-        assert_ok(cf_text_cache_get(&cache, v->model, t, v->tokens, v->templates, K));
+    if (v->which < 0) assert_ok(cf_text_cache_get(&cache, v->model, t, v->tokens, v->templates, K));
     cf_tape_reset(t);
-    v->text = v->template <0 ? cf_tensor_input(t, cf_shape_of(K, e), cache.features, false)
-                             : cf_xclip_text(v->model, t,
-                                             v->tokens + (size_t)v->template * K * v->context, K);
-    cf_tensor *x = cf_tensor_input_f32(t, cf_shape_of(v->b, v->config.frames, 3, S, S), v->video);
-    assert_ok(cf_xclip_video(&v->out, v->model, t, x, &run, NULL, NULL));
-    assert_ok(cf_xclip_scores(&v->out, v->model, t, v->text, NULL, NULL));
-    cf_tensor *target = cf_tensor_input_f32(t, cf_shape_of(v->b, K), v->target);
-    v->loss = cf_soft_cross_entropy(t, v->out.logits, target);
-    assert_ok(cf_tape_status(t));
+    v->text = v->which < 0
+                  ? cf_tensor_input(t, cf_shape_of(K, e), cache.features, false)
+                  : cf_xclip_text(v->model, t, v->tokens + (size_t)v->which * K * v->context, K);
+    v->loss = golden_loss(&v->out, v->model, t, v->video, v->b, v->text, v->target, NULL, NULL);
     return (double)v->loss->data[0];
 }
 
@@ -172,7 +128,7 @@ static double compare_gradients(variant *v)
     size_t trained = 0;
     for (size_t i = 0; i < cf_params_count(params); i++) {
         const cf_param *p = cf_params_get(params, i);
-        size_t at = index_of(v, p->tensor.name), n = p->tensor.n;
+        size_t at = golden_index(v->name, v->n_names, p->tensor.name), n = p->tensor.n;
         if (p->trainable != (norm[at] >= 0))
             fail_msg("%s: %s is %s", v->path, v->name[at], p->trainable ? "trained" : "frozen");
         if (!p->trainable) continue;

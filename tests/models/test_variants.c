@@ -28,49 +28,26 @@ static char *path_of(const variant *v, const char *what)
 
 static size_t number(const variant *v, const char *object, const char *name)
 {
-    int64_t n;
-    assert_ok(cf_h5_attr_i64(&n, v->file, object, name));
-    return (size_t)n;
+    return (size_t)golden_number(v->file, object, name);
 }
 
 static double *read_all(const variant *v, const char *what, size_t n)
 {
     char *path = path_of(v, what);
-    double *out;
-    size_t got;
-    assert_ok(cf_h5_read_f64(&out, &got, v->file, path));
-    assert_int_equal(got, n);
+    double *out = golden_doubles(v->file, path, n);
     cf_free(path);
-    return out;
-}
-
-static float *make_input(const char *key, size_t n, float scale)
-{
-    float *out;
-    assert_ok(cf_alloc(&out, n, sizeof *out));
-    for (size_t i = 0; i < n; i++) out[i] = golden_value(cf_hash64(key, strlen(key)), i, 0, scale);
     return out;
 }
 
 static void fill_weights(const variant *v)
 {
     cf_params *params = cf_xclip_params(v->model);
-    char **names, *path = path_of(v, "all"), key[200];
+    char **names, *path = path_of(v, "all");
     size_t n;
     assert_ok(cf_h5_read_strings(&names, &n, v->file, path));
     assert_int_equal(n, cf_params_count(params));
     double *rule = read_all(v, "rule", 2 * n);
-    for (size_t i = 0; i < n; i++) {
-        cf_param *p = NULL;
-        for (size_t k = 0; k < n && !p; k++)
-            if (strcmp(cf_params_get(params, k)->tensor.name, names[i]) == 0)
-                p = cf_params_get(params, k);
-        if (!p) fail_msg("%s: the model has no %s", v->name, names[i]);
-        snprintf(key, sizeof key, "w:%s", names[i]);
-        uint64_t hash = cf_hash64(key, strlen(key));
-        for (size_t j = 0; j < p->tensor.n; j++)
-            p->tensor.data[j] = golden_value(hash, j, (float)rule[2 * i], (float)rule[2 * i + 1]);
-    }
+    golden_fill_all(params, names, rule, n);
     cf_free(names);
     cf_free(path);
     cf_free(rule);
@@ -111,8 +88,8 @@ static void variant_open(variant *v, const char *name, bool recompute)
     assert_ok(cf_tape_new(&v->tape, NULL));
     fill_weights(v);
     size_t S = v->config.image, e = v->config.embed;
-    v->video = make_input("variants:video", v->b * v->config.frames * 3 * S * S, 1.5f);
-    float *text = make_input("variants:text", v->K * e, 1);
+    v->video = golden_input("variants:video", v->b * v->config.frames * 3 * S * S, 0, 1.5);
+    float *text = golden_input("variants:text", v->K * e, 0, 1);
     assert_ok(cf_alloc(&v->text, v->K * e, sizeof *v->text));
     for (size_t i = 0; i < v->K * e; i++) v->text[i] = (cf_real)text[i];
     cf_free(text);
@@ -135,18 +112,10 @@ static void variant_close(variant *v)
 static cf_tensor *forward(const variant *v, cf_tensor **logits)
 {
     cf_tape *t = v->tape;
-    const cf_xclip_config *c = &v->config;
-    const cf_xclip_run run = { 0 };
     cf_xclip_outputs out;
     cf_tape_reset(t);
-    cf_tensor *x =
-        cf_tensor_input_f32(t, cf_shape_of(v->b, c->frames, 3, c->image, c->image), v->video);
-    cf_tensor *text = cf_tensor_input(t, cf_shape_of(v->K, c->embed), v->text, false);
-    assert_ok(cf_xclip_video(&out, v->model, t, x, &run, NULL, NULL));
-    assert_ok(cf_xclip_scores(&out, v->model, t, text, NULL, NULL));
-    cf_tensor *target = cf_tensor_input_f32(t, cf_shape_of(v->b, v->K), v->target);
-    cf_tensor *loss = cf_soft_cross_entropy(t, out.logits, target);
-    assert_ok(cf_tape_status(t));
+    cf_tensor *text = cf_tensor_input(t, cf_shape_of(v->K, v->config.embed), v->text, false);
+    cf_tensor *loss = golden_loss(&out, v->model, t, v->video, v->b, text, v->target, NULL, NULL);
     if (logits) *logits = out.logits;
     return loss;
 }
