@@ -158,7 +158,7 @@ static void print_markdown_key(const cf_config_key *k, const char *section)
     if (starts)
         printf("%s### %.*s\n\n| key | type | default | range | unit | meaning |\n"
                "|---|---|---|---|---|---|\n",
-               *section ? "\n" : "", n ? (int)n - 1 : 12, n ? k->name : "The whole run");
+               *section ? "\n" : "", n ? (int)n - 1 : -1, n ? k->name : "The whole run");
     printf("| `%s` | %s | `%s` | %s | %s | %s |\n", k->name, type_of(k), k->standard, range,
            k->unit, k->help);
 }
