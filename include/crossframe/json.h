@@ -1,5 +1,5 @@
 /* json: JSON of files that are not trusted: headers of safetensors, indices of shards,
- * vocabularies. */
+ * vocabularies. And texts that are not trusted into JSON. */
 #ifndef CROSSFRAME_JSON_H
 #define CROSSFRAME_JSON_H
 
@@ -12,5 +12,8 @@
  * is the text's name in messages. */
 cf_status cf_json_parse(cJSON **out, const char *path, const char *what, const char *text, size_t n,
                         size_t deepest);
+
+/* to[key] = text with what is no UTF-8 replaced; false: no memory. */
+bool cf_json_add_text(cJSON *to, const char *key, const char *text);
 
 #endif

@@ -5,9 +5,9 @@
  * stderr and the exit status, nothing else. */
 #include "cli.h"
 
+#include "crossframe/json.h"
 #include "crossframe/predict.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,15 +93,6 @@ static void print_table(const session *s, const cf_input *in, size_t top)
                s->labels.name[s->order[i]]);
 }
 
-static bool add_text(cJSON *to, const char *key, const char *text)
-{
-    char *clean;
-    if (cf_utf8_repair(&clean, text) != CF_OK) return false;
-    bool done = cJSON_AddStringToObject(to, key, clean) != NULL;
-    cf_free(clean);
-    return done;
-}
-
 static bool add_scores(cJSON *to, const session *s, size_t top)
 {
     cJSON *scores = cJSON_AddArrayToObject(to, "scores");
@@ -115,7 +106,7 @@ static bool add_scores(cJSON *to, const session *s, size_t top)
             return false;
         }
         if (!cJSON_AddNumberToObject(one, "id", (double)k) ||
-            !add_text(one, "label", s->labels.name[k]) ||
+            !cf_json_add_text(one, "label", s->labels.name[k]) ||
             !cJSON_AddRawToObject(one, "probability", number))
             return false;
     }
@@ -127,9 +118,10 @@ static cf_status print_json(const session *s, const cf_input *in, size_t top, co
 {
     const cf_view_options *v = cf_predictor_views(s->predictor);
     cJSON *o = cJSON_CreateObject();
-    bool done = add_text(o, "input", in->input) && (!in->name || add_text(o, "name", in->name));
+    bool done = cf_json_add_text(o, "input", in->input) &&
+                (!in->name || cf_json_add_text(o, "name", in->name));
     if (done && error)
-        done = add_text(o, "error", error);
+        done = cf_json_add_text(o, "error", error);
     else if (done)
         done = cJSON_AddNumberToObject(o, "frames", (double)v->T) &&
                cJSON_AddNumberToObject(o, "views", (double)(v->clips * v->crops)) &&

@@ -1,7 +1,8 @@
 /* crossframe test: scores of a checkpoint on the test set. The result goes to stdout. */
 #include "run_print.h"
 
-#include <cjson/cJSON.h>
+#include "crossframe/json.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -9,15 +10,6 @@ typedef struct {
     const char *config, *resume, *scores, *result, *per_class, *confusion;
     bool json, quiet;
 } call;
-
-static bool add_text(cJSON *to, const char *key, const char *text)
-{
-    char *clean;
-    if (cf_utf8_repair(&clean, text) != CF_OK) return false;
-    bool done = cJSON_AddStringToObject(to, key, clean) != NULL;
-    cf_free(clean);
-    return done;
-}
 
 /* What is not finite is null. */
 static bool add_numbers(cJSON *to, const cf_eval_record *e, int classes)
@@ -52,7 +44,8 @@ static bool add_numbers(cJSON *to, const cf_eval_record *e, int classes)
 static cf_status print_json(const cf_eval_record *e, const cf_config *c)
 {
     cJSON *o = cJSON_CreateObject();
-    bool done = add_text(o, "checkpoint", e->weights) && add_text(o, "data", c->data.val_file) &&
+    bool done = cf_json_add_text(o, "checkpoint", e->weights) &&
+                cf_json_add_text(o, "data", c->data.val_file) &&
                 add_numbers(o, e, c->data.num_classes);
     char *text = done ? cJSON_PrintUnformatted(o) : NULL;
     cJSON_Delete(o);

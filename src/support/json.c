@@ -59,3 +59,12 @@ cf_status cf_json_parse(cJSON **out, const char *path, const char *what, const c
     *out = root;
     return CF_OK;
 }
+
+bool cf_json_add_text(cJSON *to, const char *key, const char *text)
+{
+    char *clean;
+    if (cf_utf8_repair(&clean, text) != CF_OK) return false;
+    bool done = cJSON_AddStringToObject(to, key, clean) != NULL;
+    cf_free(clean);
+    return done;
+}

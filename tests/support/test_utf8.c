@@ -1,6 +1,8 @@
 /* UTF-8: what is none is replaced byte by byte, all else stays. */
 #include "../test.h"
 
+#include "crossframe/json.h"
+
 static void repair(void **state)
 {
     (void)state;
@@ -30,4 +32,18 @@ static void repair(void **state)
     assert_null(none);
 }
 
-TESTS(TEST(repair))
+static void repaired_in_json(void **state)
+{
+    (void)state;
+    cJSON *o = cJSON_CreateObject();
+    assert_true(cf_json_add_text(o, "name", "caf\xe9 \"1\""));
+    char *text = cJSON_PrintUnformatted(o);
+    assert_string_equal(text, "{\"name\":\"caf\xef\xbf\xbd \\\"1\\\"\"}");
+    cf_memory_fail_at(1);
+    assert_false(cf_json_add_text(o, "other", "a"));
+    cf_memory_fail_at(0);
+    cJSON_free(text);
+    cJSON_Delete(o);
+}
+
+TESTS(TEST(repair), TEST(repaired_in_json))
