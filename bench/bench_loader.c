@@ -52,22 +52,6 @@ static void report(const char *what, const char *size, int threads, double *seco
     fflush(stdout);
 }
 
-static cf_loader_options training(void)
-{
-    return (cf_loader_options){ .T = T,
-                                .batch = BATCH,
-                                .augment = { S, true, .5, .8, .2 },
-                                .training = true,
-                                .shuffle = true,
-                                .label_smooth = .1,
-                                .mixup = .8,
-                                .cutmix = 1,
-                                .mix_switch = .5,
-                                .seed = 1,
-                                .workers = 1,
-                                .n_classes = 2 };
-}
-
 /* ---- measurements ---------------------------------------------------------------------------- */
 
 static cf_status ignore(void *user, int64_t frame, const cf_picture *p)
@@ -87,7 +71,7 @@ static void read_frames(cf_video_reader *r, size_t video, int64_t num, int64_t d
 
 static void bench_clip(const cf_dataset *d, const char *encoding)
 {
-    cf_loader_options o = training();
+    cf_loader_options o = cf_bench_training(T, BATCH, S, 1);
     cf_clip_reader r;
     float *out;
     double whole[RUNS], read[RUNS], cpu[2] = { 0 };
@@ -113,7 +97,7 @@ static void bench_clip(const cf_dataset *d, const char *encoding)
 
 static void bench_loader(const cf_dataset *d, const char *encoding)
 {
-    cf_loader_options o = training();
+    cf_loader_options o = cf_bench_training(T, BATCH, S, 1);
     cf_loader *l;
     const cf_batch *b;
     double seconds[6], cpu = 0;

@@ -54,21 +54,26 @@ done:
     return status;
 }
 
+cf_loader_options cf_bench_training(size_t T, size_t batch, size_t size, int workers)
+{
+    return (cf_loader_options){ .T = T,
+                                .batch = batch,
+                                .augment = { size, true, .5, .8, .2 },
+                                .training = true,
+                                .shuffle = true,
+                                .label_smooth = .1,
+                                .mixup = .8,
+                                .cutmix = 1,
+                                .mix_switch = .5,
+                                .seed = 1,
+                                .workers = workers,
+                                .n_classes = 2 };
+}
+
 static cf_status time_epochs(double *videos_per_second, const cf_dataset *d, size_t T, size_t size,
                              int workers)
 {
-    const cf_loader_options o = { .T = T,
-                                  .batch = 8,
-                                  .augment = { size, true, .5, .8, .2 },
-                                  .training = true,
-                                  .shuffle = true,
-                                  .label_smooth = .1,
-                                  .mixup = .8,
-                                  .cutmix = 1,
-                                  .mix_switch = .5,
-                                  .seed = 1,
-                                  .workers = workers > 0 ? workers : cf_threads(),
-                                  .n_classes = 2 };
+    const cf_loader_options o = cf_bench_training(T, 8, size, workers > 0 ? workers : cf_threads());
     cf_loader *l = NULL;
     const cf_batch *b;
     double seconds[EPOCHS];
