@@ -2,22 +2,12 @@
 # crossframe fewshot and zeroshot from outside: a killed protocol goes on to the same table, each result can be
 # had by plain train and test, wrong calls get one clear line. TAP.
 . "$(dirname "$0")/tap.bash"
+. "$here/tests/cli/tiny.bash"
 
-"$program" motion --out data --train-videos 600 --test-trajectories 12 --stills 34 --test-stills 34 >motion.log 2>&1 ||
-    { echo "1..1" && echo "ok 1 - protocols # SKIP the pictures of crossframe motion are not there" && exit 0; }
-echo "1..14"
-# Three of the 80 classes under numbers of their own; classes 1 and 2 again as a zero-shot set.
-printf 'id,name\n0,a t-shirt moving left\n1,a bag growing\n2,a sneaker moving up\n' >three.csv
-printf 'id,name\n0,a bag growing\n1,a sandal moving up\n' >set1.csv
-cat >c.yaml <<YAML
-DATA: {TRAIN_FILE: data/three.txt, ROOT: data/train.h5, VAL_FILE: data/three.txt, LABEL_LIST: three.csv, NUM_CLASSES: 3,
-  NUM_FRAMES: 4, INPUT_SIZE: 40, WORKERS: 1}
-MODEL: {ARCH: custom, PATCH_SIZE: 20, VISION_WIDTH: 64, VISION_LAYERS: 1, EMBED_DIM: 64, TEXT_WIDTH: 64,
-  TEXT_LAYERS: 1, CONTEXT_LENGTH: 32, BPE: data/merges.txt, PRETRAINED: scratch}
-TRAIN: {EPOCHS: 3, WARMUP_EPOCHS: 0, BATCH_SIZE: 3, LR: 1.e-3}
-YAML
+tiny protocols 3 14
 
 lists() {
+    rm data/three.txt
     "$program" splits pack --source data/train.h5 --labels three.csv --out data && grep -q ' 2$' data/three.txt &&
         "$program" splits pack --source data/train.h5 --labels set1.csv --out . && [ -s set1.txt ]
 }

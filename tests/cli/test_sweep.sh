@@ -2,20 +2,10 @@
 # crossframe sweep from outside: the table of settings x seeds, what is done is not made again, a run repeated by
 # hand gives its number, killed and stopped it goes on to the same table, bad files get one clear line. TAP.
 . "$(dirname "$0")/tap.bash"
+. "$here/tests/cli/tiny.bash"
 
-"$program" motion --out data --train-videos 600 --test-trajectories 12 --stills 34 --test-stills 34 >motion.log 2>&1 ||
-    { echo "1..1" && echo "ok 1 - sweeps # SKIP the pictures of crossframe motion are not there" && exit 0; }
-echo "1..32"
-printf 'id,name\n0,a t-shirt moving left\n1,a bag growing\n2,a sneaker moving up\n' >three.csv
+tiny sweeps 2 32
 printf 'id,name\n0,moving\n1,growing\n2,moving\n' >groups.csv
-"$program" splits pack --source data/train.h5 --labels three.csv --out data >/dev/null 2>&1
-cat >c.yaml <<YAML
-DATA: {TRAIN_FILE: data/three.txt, ROOT: data/train.h5, VAL_FILE: data/three.txt, LABEL_LIST: three.csv, NUM_CLASSES: 3,
-  NUM_FRAMES: 4, INPUT_SIZE: 40, WORKERS: 1}
-MODEL: {ARCH: custom, PATCH_SIZE: 20, VISION_WIDTH: 64, VISION_LAYERS: 1, EMBED_DIM: 64, TEXT_WIDTH: 64,
-  TEXT_LAYERS: 1, CONTEXT_LENGTH: 32, BPE: data/merges.txt, PRETRAINED: scratch}
-TRAIN: {EPOCHS: 2, WARMUP_EPOCHS: 0, BATCH_SIZE: 3, LR: 1.e-3}
-YAML
 cat >s.yaml <<YAML
 TITLE: A table
 CONFIG: c.yaml
@@ -65,7 +55,6 @@ TESTS:
   - {NAME: twice, LABEL: 2 x 3 views, OPTS: {TEST.NUM_CLIP: 2, TEST.NUM_CROP: 3}}
   - {NAME: others, OPTS: {DATA.VAL_FILE: set1.txt, DATA.LABEL_LIST: set1.csv, DATA.NUM_CLASSES: 2}}
 YAML
-printf 'id,name\n0,a bag growing\n1,a sandal moving up\n' >set1.csv
 "$program" splits pack --source data/train.h5 --labels set1.csv --out . >/dev/null 2>&1
 number() { awk -F, -v a="$1" -v b="$2" '$1 == a && $2 == b && $3 == 1 { print $4 }' "$3/runs.csv"; }
 tested() { # NAME ARGUMENTS...: a test by hand gives the number of TESTS
