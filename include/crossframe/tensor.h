@@ -120,6 +120,7 @@ typedef struct {
     const cf_real *dout; /* like out */
     cf_real *dq, *dk, *dv, *dek,
         *dev; /* strided like q, k, v, ek, ev; ADDED to; NULL: not wanted */
+    bool dq_fresh, dk_fresh, dv_fresh, dekv_fresh; /* stored, whatever is there */
 } cf_attention_grads;
 size_t cf_attention_scratch(const cf_attention_args *a, bool backward); /* elements */
 void cf_attention_forward(const cf_attention_args *a, cf_real *scratch);

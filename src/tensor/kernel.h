@@ -44,4 +44,34 @@ CF_INLINE cf_real cf_fast_exp(cf_real x)
 #endif
 }
 
+/* log(x) of a positive normal x, likewise: x = 2^n m, m about 1, a polynomial in m - 1. float: 1
+ * ulp; double: the library's. What is not finite gives no number. */
+CF_INLINE cf_real cf_fast_log(cf_real x)
+{
+#if CF_REAL_IS_DOUBLE
+    return log(x);
+#else
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int32_t n = (bits - 0x3f3504f3) >> 23; /* sqrt(1/2): m is in [sqrt(1/2), sqrt(2)) */
+    bits -= n << 23;
+    float m, e = (float)n;
+    memcpy(&m, &bits, sizeof m);
+    m -= 1.0f;
+    float p = 7.0376836292e-2f;
+    p = p * m - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    float z = m * m, y = p * m * z;
+    y = y - e * 2.12194440e-4f;
+    y = y - 0.5f * z;
+    return (m + y) + e * 0.693359375f + (x - x);
+#endif
+}
+
 #endif

@@ -1,6 +1,9 @@
-/* Attention against a plain writing in double: lengths around the block sizes, head widths, the
- * extra key, causal, shared queries; and its symmetries. */
+/* Attention against a plain writing in double, with the kernels of each level this machine has:
+ * lengths around the block sizes, head widths, the extra key, causal, shared queries, gradients
+ * added and stored; and its symmetries. */
 #include "reference.h"
+
+#include "tensor/attention_job.h"
 
 typedef struct {
     size_t groups, heads, hw, sq, sk;
@@ -140,57 +143,92 @@ static cf_real *attend(const problem *p)
     return out;
 }
 
-/* Gradients start at 1: backward adds. */
-static cf_real *ones(size_t n) { return values(n, 1, 0); }
-
 static void off_by_one(cf_real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) x[i] -= 1;
 }
 
-static void check_setting(setting s, double scale)
+/* Gradients of p in the order dq, dk, dv, dek, dev. */
+typedef struct {
+    cf_real *at[5];
+} gradients;
+
+/* Backward into gradients that hold `before`; stored over it, or added to it. */
+static gradients differentiate(const problem *p, const cf_attention_job *job,
+                               const cf_attention_args *a, double before, bool fresh)
 {
-    problem p = problem_of(s, scale);
-    size_t nq = q_count(&s), nk = k_count(&s), ne = extra_count(&s), no = out_count(&s);
-    cf_real *out = zeros(no), *lse = zeros(s.groups * s.heads * s.sq), *dq = ones(nq),
-            *dk = ones(nk), *dv = ones(nk), *dek = ones(ne), *dev = ones(ne);
-    plain(&p);
-    cf_attention_args a = args_of(&p, out, lse);
-    cf_attention_grads g = { .dout = p.dout,
-                             .dq = dq,
-                             .dk = dk,
-                             .dv = dv,
-                             .dek = s.extra ? dek : NULL,
-                             .dev = s.extra ? dev : NULL };
-    cf_real *scratch = zeros(cf_attention_scratch(&a, false));
-    cf_real *back = zeros(cf_attention_scratch(&a, true));
-    double sums = TOLERANCE(2e-6, 1e-14) * sqrt((double)(s.sq + s.sk)) *
-                  (s.shared_q ? (double)s.groups : 1) * (1 + scale);
-    cf_attention_forward(&a, scratch);
-    assert_all_near(out, p.out, no, TOLERANCE(2e-6, 1e-14) * (1 + scale));
-    cf_attention_backward(&a, &g, back);
-    cf_real *all[] = { dq, dk, dv, dek, dev };
-    size_t count[] = { nq, nk, nk, ne, ne };
-    for (int i = 0; i < 5; i++) off_by_one(all[i], count[i]);
-    assert_all_near(dq, p.dq, nq, sums);
-    assert_all_near(dk, p.dk, nk, sums);
-    assert_all_near(dv, p.dv, nk, sums);
-    if (s.extra) {
-        assert_all_near(dek, p.dek, ne, sums);
-        assert_all_near(dev, p.dev, ne, sums);
-    }
-    for (int i = 0; i < 5; i++) cf_free(all[i]);
+    const setting *s = &p->s;
+    size_t ne = extra_count(s), nk = k_count(s);
+    gradients g = { { values(q_count(s), before, 0), values(nk, before, 0), values(nk, before, 0),
+                      values(ne, before, 0), values(ne, before, 0) } };
+    cf_attention_grads to = { .dout = p->dout,
+                              .dq = g.at[0],
+                              .dk = g.at[1],
+                              .dv = g.at[2],
+                              .dek = s->extra ? g.at[3] : NULL,
+                              .dev = s->extra ? g.at[4] : NULL,
+                              .dq_fresh = fresh,
+                              .dk_fresh = fresh,
+                              .dv_fresh = fresh,
+                              .dekv_fresh = fresh };
+    cf_real *scratch = values(cf_attention_scratch(a, true), (double)NAN, 0);
+    cf_attention_backward_by(job, a, &to, scratch);
+    cf_free(scratch);
+    return g;
+}
+
+static void check_gradients(const problem *p, const gradients *g, double tolerance)
+{
+    const double *right[] = { p->dq, p->dk, p->dv, p->dek, p->dev };
+    size_t nk = k_count(&p->s), ne = extra_count(&p->s);
+    const size_t count[] = { q_count(&p->s), nk, nk, ne, ne };
+    for (int i = 0; i < (p->s.extra ? 5 : 3); i++)
+        assert_all_near(g->at[i], right[i], count[i], tolerance);
+}
+
+static void gradients_free(gradients *g)
+{
+    for (int i = 0; i < 5; i++) cf_free(g->at[i]);
+}
+
+static void check_level(const problem *p, const cf_attention_job *job, double scale)
+{
+    const setting *s = &p->s;
+    size_t no = out_count(s);
+    cf_real *out = values(no, (double)NAN, 0), *lse = zeros(s->groups * s->heads * s->sq);
+    cf_attention_args a = args_of(p, out, lse);
+    cf_real *scratch = values(cf_attention_scratch(&a, false), (double)NAN, 0);
+    double sums = TOLERANCE(2e-6, 1e-14) * sqrt((double)(s->sq + s->sk)) *
+                  (s->shared_q ? (double)s->groups : 1) * (1 + scale);
+    cf_attention_forward_by(job, &a, scratch);
+    assert_all_near(out, p->out, no, TOLERANCE(2e-6, 1e-14) * (1 + scale));
+    gradients added = differentiate(p, job, &a, 1, false);
+    gradients stored = differentiate(p, job, &a, (double)NAN, true);
+    const size_t count[] = { q_count(s), k_count(s), k_count(s), extra_count(s), extra_count(s) };
+    for (int i = 0; i < 5; i++) off_by_one(added.at[i], count[i]);
+    check_gradients(p, &added, sums);
+    check_gradients(p, &stored, sums);
+    gradients_free(&added);
+    gradients_free(&stored);
     cf_free(out);
     cf_free(lse);
     cf_free(scratch);
-    cf_free(back);
+}
+
+static void check_setting(setting s, double scale)
+{
+    problem p = problem_of(s, scale);
+    plain(&p);
+    assert_non_null(cf_attention_job_of(0));
+    for (int level = 0; level <= 4; level++)
+        if (cf_attention_job_of(level)) check_level(&p, cf_attention_job_of(level), scale);
     problem_free(&p);
 }
 
 static void lengths_and_widths(void **state)
 {
     (void)state;
-    static const size_t length[] = { 1, 5, 15, 16, 17, 33, 63, 64, 65, 130 };
+    static const size_t length[] = { 1, 2, 5, 15, 16, 17, 18, 19, 33, 50, 63, 64, 65, 130 };
     static const size_t width[] = { 1, 5, 8, 64, 80 };
     for (size_t i = 0; i < sizeof length / sizeof *length; i++)
         for (size_t j = 0; j < sizeof width / sizeof *width; j++) {
@@ -261,5 +299,67 @@ static void causal_rows_do_not_see_ahead(void **state)
     problem_free(&p);
 }
 
+/* A sequence's bits depend neither on its place in the batch nor on the number of threads. */
+static void check_bits(const cf_attention_job *job)
+{
+    setting s = { .groups = 3, .heads = 2, .hw = 24, .sq = 70, .sk = 70, .extra = true };
+    problem p = problem_of(s, 1);
+    size_t each = out_count(&s) / s.groups, d = s.heads * s.hw;
+    for (size_t g = 1; g < s.groups; g++) {
+        cf_real *all[] = { p.q, p.k, p.v, p.dout };
+        for (int i = 0; i < 4; i++) memcpy(all[i] + g * each, all[i], each * sizeof *p.q);
+        memcpy(p.ek + g * d, p.ek, d * sizeof *p.ek);
+        memcpy(p.ev + g * d, p.ev, d * sizeof *p.ev);
+    }
+    int n_threads = omp_get_max_threads();
+    cf_real *first = NULL, *lse = zeros(s.groups * s.heads * s.sq);
+    gradients right = { { NULL } };
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        cf_real *out = zeros(out_count(&s));
+        cf_attention_args a = args_of(&p, out, lse);
+        cf_real *scratch = zeros(cf_attention_scratch(&a, false));
+        cf_attention_forward_by(job, &a, scratch);
+        cf_free(scratch);
+        gradients g = differentiate(&p, job, &a, 0, true);
+        if (!first) first = copy_of(out, each);
+        for (size_t i = 0; i < s.groups; i++)
+            assert_memory_equal(out + i * each, first, each * sizeof *out);
+        for (int i = 0; i < 3; i++) {
+            if (!right.at[i]) right.at[i] = copy_of(g.at[i], each);
+            for (size_t j = 0; j < s.groups; j++)
+                assert_memory_equal(g.at[i] + j * each, right.at[i], each * sizeof *out);
+        }
+        gradients_free(&g);
+        cf_free(out);
+    }
+    omp_set_num_threads(n_threads);
+    gradients_free(&right);
+    cf_free(first);
+    cf_free(lse);
+    problem_free(&p);
+}
+
+static void place_and_threads_do_not_matter(void **state)
+{
+    (void)state;
+    for (int level = 0; level <= 4; level++)
+        if (cf_attention_job_of(level)) check_bits(cf_attention_job_of(level));
+}
+
+/* The logarithm of log-sum-exp, to 1 ulp of the larger of it and 1. */
+static void fast_log(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        cf_real x = (cf_real)exp((i - 100000) * 8e-4);
+        double right = log((double)x), got = (double)cf_fast_log(x);
+        if (!(fabs(got - right) <= TOLERANCE(1.2e-7, 2.3e-16) * fmax(1, fabs(right))))
+            fail_msg("log(%.9g) is %.9g, not %.9g", (double)x, got, right);
+    }
+    assert_true(isnan(cf_fast_log((cf_real)NAN)));
+}
+
 TESTS(TEST(lengths_and_widths), TEST(cross_and_shared), TEST(large_scores),
-      TEST(order_of_keys_does_not_matter), TEST(causal_rows_do_not_see_ahead))
+      TEST(order_of_keys_does_not_matter), TEST(causal_rows_do_not_see_ahead),
+      TEST(place_and_threads_do_not_matter), TEST(fast_log))

@@ -101,9 +101,15 @@ static void self_backward(const cf_node *n)
 {
     cf_attention_args a = self_args(n);
     size_t d = a.heads * a.hw;
-    cf_real *g = cf_grad(n, QKV), *e = n->in[EXTRA] ? cf_grad(n, EXTRA) : NULL;
+    bool fresh, fresh_extra = false;
+    cf_real *g = cf_grad_fresh(n, QKV, &fresh);
+    cf_real *e = n->in[EXTRA] ? cf_grad_fresh(n, EXTRA, &fresh_extra) : NULL;
     cf_attention_grads grads = {
         .dout = n->out->grad,
+        .dq_fresh = fresh,
+        .dk_fresh = fresh,
+        .dv_fresh = fresh,
+        .dekv_fresh = fresh_extra,
         .dq = g,
         .dk = g ? g + d : NULL,
         .dv = g ? g + 2 * d : NULL,
@@ -187,11 +193,20 @@ static void cross_forward(const cf_node *n)
 static void cross_backward(const cf_node *n)
 {
     cf_attention_args a = cross_args(n);
-    cf_attention_grads grads = { .dout = n->out->grad };
-    grads.dq = cf_grad(n, Q);
-    grads.dk = cf_grad(n, K);
-    grads.dv = cf_grad(n, V);
-    cf_attention_backward(&a, &grads, n->scratch);
+    cf_attention_grads g = { .dout = n->out->grad };
+    g.dq = cf_grad_fresh(n, Q, &g.dq_fresh);
+    g.dk = cf_grad_fresh(n, K, &g.dk_fresh);
+    g.dv = cf_grad_fresh(n, V, &g.dv_fresh);
+    /* One tensor in two places: both add. */
+    if (g.dq && g.dq_fresh && (g.dq == g.dk || g.dq == g.dv)) {
+        cf_vec_zero(g.dq, n->in[Q]->n);
+        g.dq_fresh = false;
+    }
+    if (g.dk && g.dk_fresh && g.dk == g.dv) {
+        cf_vec_zero(g.dk, n->in[K]->n);
+        g.dk_fresh = false;
+    }
+    cf_attention_backward(&a, &g, n->scratch);
 }
 
 const cf_op cf_op_cross_attention = {
