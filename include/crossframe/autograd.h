@@ -22,6 +22,9 @@ typedef struct cf_tensor cf_tensor;
 typedef struct cf_tape cf_tape;
 typedef struct cf_node cf_node;
 typedef struct cf_op cf_op;
+/* Named tensors of a model. Two aligned blocks: trainable ones (weights and gradients) and frozen
+ * ones. */
+typedef struct cf_params cf_params;
 
 struct cf_tensor {
     cf_shape shape;
@@ -62,6 +65,7 @@ struct cf_node {
     /* filled in by infer: */
     size_t n_keep, n_scratch_forward, n_scratch_backward; /* elements */
     double flop_forward, flop_backward; /* of matrix products, 2 per multiply-add */
+    size_t end;                         /* of what the tape's arena held with this node in it */
     int pass; /* 1 + the input that cf_grad_pass hands the output's gradient to; 0: none */
 };
 
@@ -88,9 +92,20 @@ cf_status cf_tape_backward(cf_tape *t, cf_tensor *loss, cf_real scale);
 
 typedef struct {
     size_t activation_peak, gradient_peak; /* bytes */
-    double flop;                           /* matrix-product operations since reset, both ways */
+    /* cf_tape_share: where the block of gradients begins in the activations' memory, and what both
+     * take together. */
+    size_t gradients_at, shared_bytes;
+    double flop; /* matrix-product operations since reset, both ways */
 } cf_tape_stats;
 cf_tape_stats cf_tape_stats_get(const cf_tape *t);
+/* The gradients of p, all empty after this, lie over t's activations from now on. Backward has no
+ * use for an activation above the node it is at, and what the last layers need is written first, so
+ * gradients follow as the activations go: their block begins at byte `offset` of the arena, and
+ * moves up whenever something would be pushed where a gradient is. So any offset is right, also
+ * where gradients outlive a forward pass; the one a dry tape ends up with (gradients_at, from 0)
+ * makes the same steps without a move. Parameters should be declared in the order of their use.
+ * After backward the tensors of the step are gone. p and t stay together until both are freed. */
+cf_status cf_tape_share(cf_tape *t, cf_params *p, size_t offset);
 bool cf_tape_is_dry(const cf_tape *t);
 /* Time spent in each op family since switched on; for profiles. */
 typedef struct {
@@ -150,10 +165,6 @@ void cf_grad_pass(const cf_node *n);
 extern const cf_op *const cf_op_table[];
 
 /* ---- parameters ------------------------------------------------------------------------------ */
-
-/* Named tensors of a model. Two aligned blocks: trainable ones (weights and gradients) and frozen
- * ones. */
-typedef struct cf_params cf_params;
 
 typedef enum { CF_INIT_CONSTANT, CF_INIT_NORMAL, CF_INIT_UNIFORM } cf_init_kind;
 typedef struct {

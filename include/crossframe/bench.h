@@ -46,6 +46,8 @@ typedef struct {
         size_t weights, gradients, moments; /* blocks of the model's size */
         size_t activations, backward;       /* largest of a step: values and scratch; gradients of
                                                intermediates */
+        size_t shared;                      /* counted in both activations and gradients, which
+                                               lie over them (cf_tape_share) */
         size_t resident;                    /* the process's largest resident set so far */
     } bytes;
 } cf_bench_result;

@@ -146,6 +146,11 @@ void cf_arena_rewind(cf_arena *a, cf_arena_mark_t mark); /* everything pushed af
 /* Rewinds to mark but keeps one block pushed after it (p, bytes), moved down to the mark; its new
  * place. */
 void *cf_arena_keep(cf_arena *a, cf_arena_mark_t mark, void *p, size_t bytes);
+/* `bytes` bytes of the range from byte `offset` on, a multiple of CF_ALIGN, whatever is pushed
+ * there: the caller keeps the two apart. CF_ENOMEM: beyond the limit. Where pushes are mallocs, or
+ * only counted, they are one block of their own, the same for all offsets; `bytes` never
+ * changes. */
+cf_status cf_arena_range(cf_arena *a, void *out, size_t offset, size_t bytes);
 size_t cf_arena_used(const cf_arena *a); /* bytes in use */
 size_t cf_arena_peak(const cf_arena *a); /* most bytes ever in use */
 

@@ -256,12 +256,15 @@ typedef struct {
     size_t gradients, moments; /* of what is trained: one block, and AdamW's two */
     size_t average;            /* of what is trained: TRAIN.EMA's two; 0: none */
     size_t activations;        /* of one micro-batch, test batch or the class texts: the largest */
-    size_t buffers;            /* gradients of activations */
-    size_t batches;            /* pictures that are loaded, in training and test */
-    size_t text;               /* class texts and their features */
-    size_t process;            /* about: program, libraries and their threads */
-    size_t start;              /* before the steps: while a frozen text tower is still there */
-    size_t total;              /* the sum but for `start`, or that, whichever is larger */
+    /* Counted in both, for gradients lie over activations (cf_tape_share), from byte gradients_at
+     * of them on. */
+    size_t shared, gradients_at;
+    size_t buffers; /* gradients of activations */
+    size_t batches; /* pictures that are loaded, in training and test */
+    size_t text;    /* class texts and their features */
+    size_t process; /* about: program, libraries and their threads */
+    size_t start;   /* before the steps: while a frozen text tower is still there */
+    size_t total;   /* the sum less `shared` and `start`, or `start`, whichever is larger */
 } cf_plan_memory;
 
 /* What a run is going to do, once everything is open. */

@@ -6,12 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crossframe/autograd.h"
+#include "tape.h"
 
 struct cf_params {
     cf_param **items;
     size_t count, room;
     cf_real *weights, *grads, *frozen;
+    cf_tape *tape; /* has the memory of grads; NULL: it is the set's */
     size_t n_frozen, n_trainable;
     int file; /* of what is set aside; -1: none */
 };
@@ -32,7 +33,7 @@ void cf_params_free(cf_params *p)
     }
     cf_free(p->items);
     cf_free(p->weights);
-    cf_free(p->grads);
+    if (!p->tape) cf_free(p->grads);
     cf_free(p->frozen);
     if (p->file >= 0) close(p->file);
     cf_free(p);
@@ -88,6 +89,14 @@ static void lay_out(cf_params *p, cf_param_filter *trainable, const void *user)
     p->n_trainable = n[1];
 }
 
+static void place_grads(cf_params *p, cf_real *block)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        cf_param *q = p->items[i];
+        q->tensor.grad = q->trainable ? block + q->start : NULL;
+    }
+}
+
 void cf_params_plan(cf_params *p, cf_param_filter *trainable, const void *user)
 {
     lay_out(p, trainable, user);
@@ -95,8 +104,8 @@ void cf_params_plan(cf_params *p, cf_param_filter *trainable, const void *user)
         cf_param *q = p->items[i];
         q->tensor.needs_grad = q->trainable;
         q->tensor.data = CF_ARENA_NOWHERE;
-        q->tensor.grad = q->trainable ? CF_ARENA_NOWHERE : NULL;
     }
+    place_grads(p, CF_ARENA_NOWHERE);
 }
 
 cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *user)
@@ -110,9 +119,17 @@ cf_status cf_params_alloc(cf_params *p, cf_param_filter *trainable, const void *
         q->tensor.needs_grad = q->trainable;
         q->tensor.data = (q->trainable ? p->weights : p->frozen) + q->start;
         cf_vec_zero(q->tensor.data + q->tensor.n, padded(q->tensor.n) - q->tensor.n);
-        q->tensor.grad = q->trainable ? p->grads + q->start : NULL;
     }
+    place_grads(p, p->grads);
     return CF_OK;
+}
+
+void cf_params_put_grads(cf_params *p, cf_real *to, cf_tape *owner)
+{
+    if (!p->tape) cf_free(p->grads);
+    p->tape = owner;
+    p->grads = to;
+    place_grads(p, to);
 }
 
 /* ---- out of memory --------------------------------------------------------------------------- */
@@ -223,6 +240,7 @@ cf_real *cf_params_grads(const cf_params *p)
 void cf_params_zero_grads(cf_params *p)
 {
     for (size_t i = 0; i < p->count; i++) p->items[i]->tensor.grad_empty = p->items[i]->trainable;
+    if (p->tape) p->tape->held = p->tape->grads_bytes;
 }
 
 size_t cf_params_block(const cf_params *p, bool trainable)

@@ -4,6 +4,10 @@
  * node stay until reset (or until the surrounding segment ends); scratch is given back at once.
  * Gradients of intermediates live in the gradient arena behind a free list (see pool.c).
  *
+ * Gradients of parameters may lie over the values (cf_tape_share). Backward then gives a node's
+ * values back as it goes on, so the arena shrinks while the block fills from its end, and whatever
+ * is pushed goes through push_value, which moves the block out of the way where it must.
+ *
  * A dry tape takes the same way, so that its peaks are those of a real one: it pushes, marks and
  * rewinds on arenas that only count, and leaves out what would touch a number. Of an operation it
  * needs infer alone: which gradients backward asks for, and in which order, is the same for all. */
@@ -73,8 +77,11 @@ bool cf_tape_is_dry(const cf_tape *t) { return t->dry != NULL; }
 
 cf_tape_stats cf_tape_stats_get(const cf_tape *t)
 {
-    return (cf_tape_stats){ .activation_peak = cf_arena_peak(t->values),
+    size_t peak = cf_arena_peak(t->values), end = t->grads_at + t->grads_bytes;
+    return (cf_tape_stats){ .activation_peak = peak,
                             .gradient_peak = cf_arena_peak(t->pool.arena),
+                            .gradients_at = t->grads_at,
+                            .shared_bytes = end > peak ? end : peak,
                             .flop = t->flop };
 }
 
@@ -124,25 +131,87 @@ static void profile_node(cf_tape *t, const cf_node *n, bool backward, double sta
     if (t->watch) t->watch(t->watch_user, &e);
 }
 
+static const cf_tensor *root_of(const cf_tensor *x)
+{
+    while (x->base) x = x->base;
+    return x;
+}
+
+/* ---- gradients of parameters over the values ------------------------------------------------- */
+
+static cf_status move_grads(cf_tape *t, size_t at)
+{
+    cf_real *to;
+    CF_TRY(cf_arena_range(t->values, &to, at, t->grads_bytes));
+    t->grads_at = at;
+    if (to == t->grads) return CF_OK;
+    if (t->held < t->grads_bytes)
+        memmove((char *)to + t->held, (char *)t->grads + t->held, t->grads_bytes - t->held);
+    t->grads = to;
+    cf_params_put_grads(t->shared, to, t);
+    return CF_OK;
+}
+
+cf_status cf_tape_share(cf_tape *t, cf_params *p, size_t offset)
+{
+    CF_ASSERT(!t->shared);
+    t->grads_bytes = cf_params_block(p, true) * sizeof(cf_real);
+    t->held = t->grads_bytes;
+    t->shared = p;
+    cf_status status = move_grads(t, offset);
+    if (status != CF_OK) {
+        t->shared = NULL;
+        t->grads_bytes = 0;
+        return status;
+    }
+    cf_params_zero_grads(p);
+    return CF_OK;
+}
+
+/* A move may be of all gradients, so each goes a part of the way more than it must: a few moves, in
+ * the first step, lead to where nothing moves any more. */
+enum { MOST_MOVES = 32 };
+
+static void make_room(cf_tape *t)
+{
+    size_t used = cf_arena_used(t->values), at = t->grads_at;
+    if (t->held == t->grads_bytes || at + t->held >= used) return;
+    size_t needed = used - t->held, ahead = at + t->grads_bytes / MOST_MOVES / CF_ALIGN * CF_ALIGN;
+    t->status = move_grads(t, needed < ahead && !t->dry ? ahead : needed);
+}
+
+/* What node n is about to write is held from here on. All at once: its backward must not see any of
+ * them move. */
+static void hold_grads(cf_tape *t, const cf_node *n)
+{
+    for (int i = 0; i < n->op->arity; i++) {
+        if (!n->in[i] || !n->in[i]->needs_grad) continue;
+        const cf_tensor *root = root_of(n->in[i]);
+        size_t at = (size_t)((uintptr_t)root->grad - (uintptr_t)t->grads);
+        if (root->grad_empty && at < t->held) t->held = at;
+    }
+}
+
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-void *cf_tape_push(cf_tape *t, size_t count, size_t size)
+static void *push_value(cf_tape *t, size_t count, size_t size)
 {
     void *p = NULL;
     if (t->status != CF_OK) return NULL;
     t->status = cf_arena_push(t->values, &p, count, size);
+    if (t->status == CF_OK) make_room(t);
+    return t->status == CF_OK ? p : NULL;
+}
+
+void *cf_tape_push(cf_tape *t, size_t count, size_t size)
+{
+    void *p = push_value(t, count, size);
     if (t->dry && t->status == CF_OK) t->status = cf_arena_push(t->dry, &p, count, size);
     return t->status == CF_OK ? p : NULL;
 }
 
 /* Memory that only operations touch: a dry tape has none. */
-static cf_real *push_numbers(cf_tape *t, size_t n)
-{
-    void *p = NULL;
-    if (t->status != CF_OK) return NULL;
-    t->status = cf_arena_push(t->values, &p, n, sizeof(cf_real));
-    return t->status == CF_OK ? p : NULL;
-}
+static cf_real *push_numbers(cf_tape *t, size_t n) { return push_value(t, n, sizeof(cf_real)); }
 
 cf_tensor *cf_tensor_new(cf_tape *t, cf_shape shape)
 {
@@ -214,6 +283,7 @@ static cf_node *place(cf_tape *t, cf_node *n, bool kept, cf_arena_mark_t *scratc
         if (!stays) return NULL;
         if (n->op->param_size) memcpy(param, n->param, n->op->param_size);
         n->param = param;
+        n->end = cf_arena_mark(t->values);
         *stays = *n;
     }
     *scratch_mark = cf_arena_mark(t->values);
@@ -284,12 +354,6 @@ static cf_real *grad_of(cf_tape *t, cf_tensor *x, bool *fresh)
     return x->grad;
 }
 
-static const cf_tensor *root_of(const cf_tensor *x)
-{
-    while (x->base) x = x->base;
-    return x;
-}
-
 /* Another input of the node is, or is part of, the same tensor. */
 static bool is_met_twice(const cf_node *n, int i)
 {
@@ -349,6 +413,7 @@ static void dry_backward(const cf_node *n)
 static void run_backward(cf_tape *t, cf_node *n)
 {
     cf_arena_mark_t mark = cf_arena_mark(t->values);
+    if (t->shared) hold_grads(t, n);
     n->scratch = push_numbers(t, n->n_scratch_backward);
     if (t->status != CF_OK) return;
     t->flop += n->flop_backward;
@@ -362,10 +427,11 @@ static void run_backward(cf_tape *t, cf_node *n)
 }
 
 /* From the newest node back to, and without, `stop`. Each output gradient is complete when its node
- * is met, and nobody reads it afterwards. */
+ * is met, and nobody reads it afterwards; nor what was pushed after the node. */
 static void walk_back(cf_tape *t, const cf_node *stop)
 {
     for (cf_node *n = t->last; n != stop && t->status == CF_OK; n = n->previous) {
+        if (t->shared) cf_arena_rewind(t->values, n->end);
         if (!n->out->grad) continue; /* nothing downstream depends on it */
         run_backward(t, n);
         if (n->out->grad) cf_pool_put(&t->pool, n->out->grad);
@@ -439,6 +505,7 @@ static void record_segment(cf_tape *t, segment_param param, size_t ctx_size, cf_
     *p = (segment_param){ .fn = param.fn, .ctx = ctx };
     *n = (cf_node){ .op = &cf_op_segment, .tape = t, .previous = t->last, .out = out, .param = p };
     for (int i = 0; i < n_in; i++) n->in[i] = in[i];
+    n->end = cf_arena_mark(t->values);
     t->last = n;
 }
 

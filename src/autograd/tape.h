@@ -24,6 +24,11 @@ struct cf_tape {
      * written all the same: nodes, tensors, index lists, heads of gradient blocks. */
     cf_arena *dry;
     cf_pool pool;
+    /* cf_tape_share: whose gradients lie in `values`, NULL: nobody's; their block, where it begins
+     * there, its size; from which of its bytes on gradients may hold something. */
+    cf_params *shared;
+    cf_real *grads;
+    size_t grads_at, grads_bytes, held;
     cf_node *last;
     cf_status status;
     bool record, profiling;
@@ -35,5 +40,8 @@ struct cf_tape {
 };
 
 extern const cf_op cf_op_segment;
+
+/* The gradients' block is `to` from now on, and not p's; `owner` hears when nothing is in it. */
+void cf_params_put_grads(cf_params *p, cf_real *to, cf_tape *owner);
 
 #endif

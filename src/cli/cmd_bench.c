@@ -85,11 +85,12 @@ static void print_step(const char *what, const results *r, const cf_bench_result
                    s->split[i].gflop / s->split[i].seconds);
         printf("\n");
     }
-    printf("  memory       weights %.1f MB, gradients %.1f, moments %.1f, activations %.1f, "
-           "gradients on the way %.1f; process at most %.1f MB\n",
+    printf("  memory       weights %.1f MB, gradients %.1f, moments %.1f, activations %.1f (%.1f "
+           "of them under the gradients), gradients on the way %.1f; process at most %.1f MB\n",
            (double)s->bytes.weights * 1e-6, (double)s->bytes.gradients * 1e-6,
            (double)s->bytes.moments * 1e-6, (double)s->bytes.activations * 1e-6,
-           (double)s->bytes.backward * 1e-6, (double)s->bytes.resident * 1e-6);
+           (double)s->bytes.shared * 1e-6, (double)s->bytes.backward * 1e-6,
+           (double)s->bytes.resident * 1e-6);
 }
 
 static void print_text(const results *r, const call *o)
@@ -118,9 +119,9 @@ static void print_json_step(const char *what, const results *r, const cf_bench_r
         printf("%s\"%s\":{\"seconds\":%.9g,\"gflop\":%.9g}", i ? "," : "", s->split[i].family,
                s->split[i].seconds, s->split[i].gflop);
     printf("},\"memory_bytes\":{\"weights\":%zu,\"gradients\":%zu,\"moments\":%zu,"
-           "\"activations\":%zu,\"backward\":%zu,\"resident\":%zu}}",
+           "\"activations\":%zu,\"shared\":%zu,\"backward\":%zu,\"resident\":%zu}}",
            s->bytes.weights, s->bytes.gradients, s->bytes.moments, s->bytes.activations,
-           s->bytes.backward, s->bytes.resident);
+           s->bytes.shared, s->bytes.backward, s->bytes.resident);
 }
 
 static void print_json(const results *r, const call *o)

@@ -102,6 +102,8 @@ static void print_memory(FILE *to, const char *prefix, const cf_run_plan *p)
         fprintf(to, "%s%s %.2f", before, kind[i].name, GB(kind[i].bytes));
         before = ", ";
     }
+    if (m->shared >= 5000000)
+        fprintf(to, ", less %.2f of activations under the gradients", GB(m->shared));
     fprintf(to, "\n");
     if (p->only_test) return;
     fprintf(to, "%s         with TRAIN.USE_CHECKPOINT %s %.2f GB, %.1f GFLOP a training video\n",

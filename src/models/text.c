@@ -14,14 +14,8 @@ cf_status cf_text_init(cf_xclip *m)
     double std = pow((double)w, -0.5), out_std = std * pow(2.0 * (double)c->text_layers, -0.5);
     CF_TRY(cf_params_add(&m->positional_embedding, p, cf_init_normal(0.01),
                          cf_shape_of(c->context, w), "positional_embedding"));
-    CF_TRY(cf_params_add(&m->text_projection, p, cf_init_normal(std), cf_shape_of(w, c->embed),
-                         "text_projection"));
-    double scale = c->logit_scale > 0 ? c->logit_scale : 1 / 0.07;
-    CF_TRY(cf_params_add(&m->logit_scale, p, cf_init_constant(log(scale)), cf_shape_make(0, NULL),
-                         "logit_scale"));
     CF_TRY(cf_params_add(&m->token_embedding, p, cf_init_normal(0.02),
                          cf_shape_of(c->vocabulary, w), "token_embedding.weight"));
-    CF_TRY(cf_norm_init(&m->ln_final, p, "ln_final", w));
     const cf_block_start start = {
         .attn_in = cf_init_normal(std),
         .attn_out = cf_init_normal(out_std),
@@ -36,7 +30,12 @@ cf_status cf_text_init(cf_xclip *m)
         snprintf(name, sizeof name, "transformer.resblocks.%zu", i);
         CF_TRY(cf_block_init(&m->text_blocks[i], p, name, w, &start));
     }
-    return CF_OK;
+    CF_TRY(cf_norm_init(&m->ln_final, p, "ln_final", w));
+    CF_TRY(cf_params_add(&m->text_projection, p, cf_init_normal(std), cf_shape_of(w, c->embed),
+                         "text_projection"));
+    double scale = c->logit_scale > 0 ? c->logit_scale : 1 / 0.07;
+    return cf_params_add(&m->logit_scale, p, cf_init_constant(log(scale)), cf_shape_make(0, NULL),
+                         "logit_scale");
 }
 
 /* First position of a row's largest id: the end of text. */

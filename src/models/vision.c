@@ -40,8 +40,6 @@ cf_status cf_vision_init(cf_xclip *m)
                          "visual.class_embedding"));
     CF_TRY(cf_params_add(&m->visual_position, p, cf_init_normal(std),
                          cf_shape_of(side * side + 1, d), "visual.positional_embedding"));
-    CF_TRY(cf_params_add(&m->visual_proj, p, cf_init_normal(std), cf_shape_of(d, c->embed),
-                         "visual.proj"));
     CF_TRY(cf_params_add(&m->conv1, p,
                          cf_init_uniform(1 / sqrt(3.0 * (double)(c->patch * c->patch))),
                          cf_shape_of(d, 3, c->patch, c->patch), "visual.conv1.weight"));
@@ -52,7 +50,9 @@ cf_status cf_vision_init(cf_xclip *m)
     CF_TRY(cf_alloc_zero(&m->vision_blocks, c->vision_layers, sizeof *m->vision_blocks));
     for (size_t i = 0; i < c->vision_layers; i++)
         CF_TRY(block_init(&m->vision_blocks[i], p, i, d, c->video == CF_ENCODER_CCT));
-    return cf_norm_init(&m->ln_post, p, "visual.ln_post", d);
+    CF_TRY(cf_norm_init(&m->ln_post, p, "visual.ln_post", d));
+    return cf_params_add(&m->visual_proj, p, cf_init_normal(std), cf_shape_of(d, c->embed),
+                         "visual.proj");
 }
 
 /* ---- one block ------------------------------------------------------------------------------- */

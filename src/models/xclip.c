@@ -40,9 +40,10 @@ cf_status cf_xclip_declare(cf_xclip **out, const cf_xclip_config *config)
     CF_TRY(cf_alloc_zero(&m, 1, sizeof *m));
     m->config = *config;
     CF_GO(cf_params_new(&m->params));
-    CF_GO(config->head_classes > 0 ? head_init(m) : cf_text_init(m));
+    /* In the order a step uses them: gradients lie over activations (cf_tape_share). */
     CF_GO(cf_vision_init(m));
     CF_GO(cf_mit_init(m));
+    CF_GO(config->head_classes > 0 ? head_init(m) : cf_text_init(m));
     CF_GO(cf_prompts_init(m));
     *out = m;
     return CF_OK;

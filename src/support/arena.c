@@ -27,6 +27,7 @@ struct cf_arena {
     bool counting; /* no memory: only offsets, limit and peak */
     char *base;    /* the reserved range; NULL with CF_ARENA_MALLOC or counting */
     block *newest; /* with CF_ARENA_MALLOC */
+    void *range;   /* of cf_arena_range, with CF_ARENA_MALLOC */
     char name[32];
 };
 
@@ -71,7 +72,14 @@ static void *move_down(cf_arena *a, size_t mark, void *p, size_t bytes)
     return p;
 }
 
-static void release(cf_arena *a) { (void)a; }
+static void *range_at(cf_arena *a, size_t offset, size_t bytes)
+{
+    (void)offset;
+    if (!a->range && posix_memalign(&a->range, CF_ALIGN, bytes + 1) != 0) return NULL;
+    return a->range;
+}
+
+static void release(cf_arena *a) { free(a->range); }
 
 #else
 
@@ -108,6 +116,12 @@ static void give_back(cf_arena *a, size_t mark)
 static void *move_down(cf_arena *a, size_t mark, void *p, size_t bytes)
 {
     return memmove(a->base + mark, p, bytes);
+}
+
+static void *range_at(cf_arena *a, size_t offset, size_t bytes)
+{
+    (void)bytes;
+    return a->base + offset;
 }
 
 static void release(cf_arena *a)
@@ -186,6 +200,18 @@ void *cf_arena_keep(cf_arena *a, cf_arena_mark_t mark, void *p, size_t bytes)
     void *place = a->counting ? p : move_down(a, mark, p, bytes);
     a->used = mark + ((bytes + CF_ALIGN - 1) & ~(size_t)(CF_ALIGN - 1));
     return place;
+}
+
+cf_status cf_arena_range(cf_arena *a, void *out, size_t offset, size_t bytes)
+{
+    CF_ASSERT(offset % CF_ALIGN == 0);
+    bool fits = offset <= a->limit && bytes <= a->limit - offset;
+    void *p = a->counting ? CF_ARENA_NOWHERE : fits ? range_at(a, offset, bytes) : NULL;
+    if (!p || !fits)
+        return CF_FAIL(CF_ENOMEM, "%s arena: no room for %zu bytes at %zu of %zu", a->name, bytes,
+                       offset, a->limit);
+    memcpy(out, &p, sizeof p);
+    return CF_OK;
 }
 
 size_t cf_arena_used(const cf_arena *a) { return a->used; }

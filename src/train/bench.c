@@ -97,23 +97,8 @@ static cf_status fill_inputs(setting *s)
     return CF_OK;
 }
 
-static cf_status setting_init(setting *s, const cf_bench_options *o)
-{
-    const cf_adamw_options adamw = { 0.9, 0.98, 1e-8, 0.001 };
-    const cf_group_rule rule = { .new_factor = 10, .is_new = cf_xclip_is_new_module };
-    cf_xclip_config c = o->model;
-    c.inference = !o->train;
-    *s = (setting){ .options = o };
-    CF_TRY(cf_xclip_new(&s->model, &c));
-    cf_params_init(cf_xclip_params(s->model), 1);
-    if (!o->dump) CF_TRY(cf_xclip_set_text_aside(s->model, NULL));
-    CF_TRY(cf_tape_new(&s->tape, NULL));
-    cf_tape_record(s->tape, o->train);
-    if (o->train) CF_TRY(cf_adamw_new(&s->adamw, cf_xclip_params(s->model), &adamw, &rule));
-    return fill_inputs(s);
-}
-
-static cf_status run_step(setting *s)
+/* On its own model and tape, which may be dry ones: then there are no numbers. */
+static cf_status compute_loss(cf_tensor **loss, const setting *s)
 {
     const cf_xclip_config *c = &s->options->model;
     size_t b = s->options->batch, K = s->options->classes;
@@ -126,13 +111,54 @@ static cf_status run_step(setting *s)
     cf_tensor *text = cf_tensor_input(t, cf_shape_of(K, c->embed), s->text, false);
     CF_TRY(cf_xclip_video(&out, s->model, t, x, &run, NULL, NULL));
     CF_TRY(cf_xclip_scores(&out, s->model, t, text, NULL, NULL));
-    cf_params *params = cf_xclip_params(s->model);
     cf_tensor *target = cf_tensor_input_f32(t, cf_shape_of(b, K), s->target);
-    cf_tensor *loss = cf_soft_cross_entropy(t, out.logits, target);
-    CF_TRY(cf_tape_status(t));
+    *loss = cf_soft_cross_entropy(t, out.logits, target);
+    return cf_tape_status(t);
+}
+
+static cf_status share_memory(setting *s)
+{
+    setting dry = { .options = s->options };
+    cf_status status = CF_OK;
+    cf_tensor *loss;
+    CF_GO(cf_xclip_plan(&dry.model, cf_xclip_config_get(s->model)));
+    CF_GO(cf_tape_new(&dry.tape, &(cf_tape_options){ .dry = true }));
+    CF_GO(cf_tape_share(dry.tape, cf_xclip_params(dry.model), 0));
+    CF_GO(compute_loss(&loss, &dry));
+    CF_GO(cf_tape_backward(dry.tape, loss, 1));
+    CF_GO(cf_tape_share(s->tape, cf_xclip_params(s->model),
+                        cf_tape_stats_get(dry.tape).gradients_at));
+done:
+    setting_fini(&dry);
+    return status;
+}
+
+static cf_status setting_init(setting *s, const cf_bench_options *o)
+{
+    const cf_adamw_options adamw = { 0.9, 0.98, 1e-8, 0.001 };
+    const cf_group_rule rule = { .new_factor = 10, .is_new = cf_xclip_is_new_module };
+    cf_xclip_config c = o->model;
+    c.inference = !o->train;
+    *s = (setting){ .options = o };
+    CF_TRY(cf_xclip_new(&s->model, &c));
+    cf_params_init(cf_xclip_params(s->model), 1);
+    if (!o->dump) CF_TRY(cf_xclip_set_text_aside(s->model, NULL));
+    CF_TRY(cf_tape_new(&s->tape, NULL));
+    cf_tape_record(s->tape, o->train);
+    CF_TRY(fill_inputs(s));
+    if (!o->train) return CF_OK;
+    CF_TRY(cf_adamw_new(&s->adamw, cf_xclip_params(s->model), &adamw, &rule));
+    return share_memory(s);
+}
+
+static cf_status run_step(setting *s)
+{
+    cf_params *params = cf_xclip_params(s->model);
+    cf_tensor *loss;
+    CF_TRY(compute_loss(&loss, s));
     s->loss = (double)loss->data[0];
     if (!s->options->train) return CF_OK;
-    CF_TRY(cf_tape_backward(t, loss, 1));
+    CF_TRY(cf_tape_backward(s->tape, loss, 1));
     double start = cf_seconds(), norm = cf_grad_norm(params);
     cf_adamw_update(s->adamw, (const double[]){ 1e-6, 1e-5 }, cf_clip_factor(norm, 1));
     cf_params_zero_grads(params);
@@ -248,19 +274,19 @@ static cf_status split_steps(cf_bench_result *out, setting *s)
 static void count_memory(cf_bench_result *out, const setting *s)
 {
     struct rusage usage;
-    size_t trained, m = 0;
+    size_t m = 0;
     const cf_params *params = cf_xclip_params(s->model);
     cf_tape_stats stats = cf_tape_stats_get(s->tape);
-    cf_params_weights(params, &trained);
     if (s->adamw) cf_adamw_m(s->adamw, &m);
     getrusage(RUSAGE_SELF, &usage);
     for (size_t i = 0; i < cf_params_count(params); i++) {
         const cf_param *p = cf_params_get(params, i);
         if (p->aside == CF_ASIDE_NOT) out->bytes.weights += p->tensor.n * sizeof(cf_real);
     }
-    out->bytes.gradients = s->adamw ? trained * sizeof(cf_real) : 0;
+    out->bytes.gradients = cf_params_block(params, true) * sizeof(cf_real);
     out->bytes.moments = 2 * m * sizeof(cf_real);
     out->bytes.activations = stats.activation_peak;
+    out->bytes.shared = out->bytes.gradients + stats.activation_peak - stats.shared_bytes;
     out->bytes.backward = stats.gradient_peak;
     out->bytes.resident = (size_t)usage.ru_maxrss * 1024;
 }

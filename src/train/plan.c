@@ -45,6 +45,7 @@ static void count_parts(cf_run_plan *p, const cf_params *params)
 
 typedef struct {
     size_t activations, buffers;
+    size_t gradients, gradients_at, region; /* region: activations and gradients together */
     size_t text_activations;
     double train, view, text; /* flop: of a micro-batch, of one clip, of all texts */
 } counts;
@@ -85,7 +86,8 @@ static cf_status dry_test(double *flop, cf_run *dry, size_t clips)
     return CF_OK;
 }
 
-/* Texts of other lengths take other steps: the largest counts for memory, the mean for time. */
+/* Texts of other lengths take other steps: the largest counts for memory, the mean for time. Where
+ * micro-batches add up, each meets the gradients of those before it, the first one at last too. */
 static cf_status dry_train(counts *out, cf_run *dry, size_t batch, size_t columns)
 {
     const cf_xclip_config *m = cf_xclip_config_get(dry->model);
@@ -100,23 +102,26 @@ static cf_status dry_train(counts *out, cf_run *dry, size_t batch, size_t column
                          .T = m->frames,
                          .size = m->image };
     size_t n = cf_run_text_is_trained(dry) ? dry->classes.templates : 1;
-    cf_status status = CF_OK;
-    for (size_t i = 0; i < n && status == CF_OK; i++) {
-        status = cf_run_loss(&loss, dry, &b, 0, i);
+    bool adds_up = dry->accumulation > 1;
+    cf_params *params = cf_xclip_params(dry->model);
+    cf_status status = cf_tape_share(dry->tape, params, 0);
+    for (size_t i = 0; i < n + adds_up && status == CF_OK; i++) {
+        status = cf_run_loss(&loss, dry, &b, 0, i % n);
         if (status == CF_OK) status = cf_tape_backward(dry->tape, loss, 1);
-        out->train += cf_tape_stats_get(dry->tape).flop / (double)n;
+        if (i < n) out->train += cf_tape_stats_get(dry->tape).flop / (double)n;
+        if (!adds_up) cf_params_zero_grads(params);
     }
     cf_free(class_id);
     return status;
 }
 
-/* What a run with this model and micro-batches of `batch` takes. */
+/* What a run with this model and `accumulation` micro-batches of `batch` takes. */
 static cf_status dry_run(counts *out, cf_run_plan *p, const cf_run *r, const cf_xclip_config *m,
-                         size_t batch, size_t columns)
+                         size_t batch, size_t accumulation, size_t columns)
 {
     cf_status status = CF_OK;
     *out = (counts){ 0 };
-    cf_run dry = { .config = r->config, .classes = r->classes };
+    cf_run dry = { .config = r->config, .classes = r->classes, .accumulation = accumulation };
     double flop;
     CF_GO(cf_xclip_plan(&dry.model, m));
     CF_GO(cf_tape_new(&dry.tape, &(cf_tape_options){ .dry = true }));
@@ -127,6 +132,9 @@ static cf_status dry_run(counts *out, cf_run_plan *p, const cf_run *r, const cf_
     cf_tape_stats peak = cf_tape_stats_get(dry.tape);
     out->activations = peak.activation_peak;
     out->buffers = peak.gradient_peak;
+    out->gradients = cf_params_block(cf_xclip_params(dry.model), true) * sizeof(cf_real);
+    out->gradients_at = peak.gradients_at;
+    out->region = peak.shared_bytes;
     if (p) count_parts(p, cf_xclip_params(dry.model));
 done:
     cf_tape_free(dry.tape);
@@ -162,7 +170,7 @@ static cf_status add_batches(size_t *bytes, const cf_run *r, size_t batch)
 static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan *p,
                          const cf_xclip_config *m, const counts *c, size_t batch)
 {
-    size_t trained = p->trained * sizeof(cf_real), K = r->classes.n, n = r->classes.templates;
+    size_t trained = c->gradients, K = r->classes.n, n = r->classes.templates;
     size_t weights = p->parameters * sizeof(cf_real);
     size_t tower = cf_xclip_trains_text(m) ? 0 : p->parts[TEXT].numbers * sizeof(cf_real);
     cf_plan_memory y = { .weights = weights - tower,
@@ -173,12 +181,14 @@ static cf_status measure(cf_plan_memory *out, const cf_run *r, const cf_run_plan
                          .process = PROCESS_BYTES + (size_t)cf_threads() * THREAD_BYTES };
     if (!r->options.only_test) {
         y.gradients = trained;
+        y.shared = trained + c->activations - c->region;
+        y.gradients_at = c->gradients_at;
         y.moments = 2 * trained;
         if (r->config->train.ema > 0) y.average = 2 * trained;
     }
     CF_TRY(add_batches(&y.batches, r, batch));
-    y.total = y.weights + y.gradients + y.moments + y.average + y.activations + y.buffers +
-              y.batches + y.text + y.process;
+    y.total = y.weights + y.gradients + y.moments + y.average + y.activations - y.shared +
+              y.buffers + y.batches + y.text + y.process;
     y.start = weights + c->text_activations + y.text + y.process;
     if (y.total < y.start) y.total = y.start;
     *out = y;
@@ -197,7 +207,7 @@ static cf_status find_fitting(cf_run_plan *p, const cf_run *r, size_t columns)
     m.recompute = true;
     for (size_t b = batch; b > 0; b--) {
         if (videos % b != 0) continue;
-        CF_TRY(dry_run(&c, NULL, r, &m, b, columns));
+        CF_TRY(dry_run(&c, NULL, r, &m, b, videos / b, columns));
         CF_TRY(measure(&memory, r, p, &m, &c, b));
         if (memory.total > p->machine_memory) continue;
         p->fitting.batch = b;
@@ -242,6 +252,7 @@ cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r)
 {
     const cf_config *config = r->config;
     size_t batch = (size_t)config->train.batch_size, columns = r->classes.n;
+    size_t accumulation = (size_t)config->train.accumulation_steps;
     double clips = 1e9 * (double)batch;
     cf_loader_options o = cf_config_loader(config, true, r->classes.n);
     cf_loader_size size;
@@ -251,13 +262,13 @@ cf_status cf_run_plan_costs(cf_run_plan *p, const cf_run *r)
         CF_TRY(cf_loader_measure(&size, r->train, &o));
         columns = size.columns;
     }
-    CF_TRY(dry_run(&c, p, r, &m, batch, columns));
+    CF_TRY(dry_run(&c, p, r, &m, batch, accumulation, columns));
     CF_TRY(measure(&p->memory, r, p, &m, &c, batch));
     p->gflop_forward = c.view / 1e9;
     p->gflop_train = c.train / clips;
     p->gflop_text = c.text / 1e9;
     m.recompute = !m.recompute;
-    CF_TRY(dry_run(&c, NULL, r, &m, batch, columns));
+    CF_TRY(dry_run(&c, NULL, r, &m, batch, accumulation, columns));
     CF_TRY(measure(&p->other_memory, r, p, &m, &c, batch));
     p->other_gflop_train = c.train / clips;
     return find_fitting(p, r, columns);

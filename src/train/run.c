@@ -143,6 +143,8 @@ static cf_status tell_plan(cf_run *r)
         CF_TRY(cf_run_class_likeness(&plan.cosine, pair, r));
     for (int i = 0; i < 2; i++) plan.alike[i] = pair[1] ? r->classes.name[pair[i]] : NULL;
     CF_TRY(cf_run_plan_costs(&plan, r));
+    if (r->adamw)
+        CF_TRY(cf_tape_share(r->tape, cf_xclip_params(r->model), plan.memory.gradients_at));
     if (r->log) CF_TRY(cf_run_info_write(r, &plan));
     if (r->options.planned) r->options.planned(r->options.user, &plan);
     return CF_OK;

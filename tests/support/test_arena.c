@@ -102,6 +102,28 @@ static void pushes_can_fail_but_are_no_allocations(void **state)
     assert_null(a);
 }
 
+static void a_range_inside_the_limit(void **state)
+{
+    (void)state;
+    cf_arena *a;
+    char *pushed, *low, *high, *none = NULL;
+    assert_ok(cf_arena_new(&a, "test", 1024));
+    assert_ok(cf_arena_push(a, &pushed, 64, 1));
+    assert_ok(cf_arena_range(a, &low, 0, 640));
+    assert_ok(cf_arena_range(a, &high, 384, 640));
+#ifdef CF_ARENA_MALLOC
+    assert_true(low == high && low != pushed);
+#else
+    assert_true(low == pushed && high == pushed + 384);
+#endif
+    memset(high, 1, 640);
+    assert_fails(cf_arena_range(a, &none, 448, 640), CF_ENOMEM, "no room for 640 bytes at 448");
+    assert_fails(cf_arena_range(a, &none, 2048, 0), CF_ENOMEM, "no room");
+    assert_null(none);
+    assert_true(cf_arena_used(a) == 64 && cf_arena_peak(a) == 64);
+    cf_arena_free(a);
+}
+
 static void a_kept_block_moves_to_the_mark(void **state)
 {
     (void)state;
@@ -174,4 +196,4 @@ static void the_same_steps_get_the_same_places(void **state)
 TESTS(TEST(marks_nest), TEST(empty_blocks_are_fine), TEST(the_limit_holds_and_is_told),
       TEST(no_limit_is_the_machine), TEST(pushes_can_fail_but_are_no_allocations),
       TEST(the_same_steps_get_the_same_places), TEST(a_kept_block_moves_to_the_mark),
-      TEST(the_asan_build_sees_use_after_rewind))
+      TEST(a_range_inside_the_limit), TEST(the_asan_build_sees_use_after_rewind))

@@ -47,6 +47,9 @@ static void counts_what_the_model_costs(void **state)
     assert_true(train.seconds.min <= train.seconds.median);
     assert_true(train.seconds.median <= train.seconds.max);
     assert_int_equal(train.bytes.moments, 2 * train.bytes.gradients);
+    assert_true(train.bytes.shared > 0 && infer.bytes.shared == 0);
+    assert_true(train.bytes.shared <= train.bytes.activations &&
+                train.bytes.shared <= train.bytes.gradients);
     assert_true(infer.bytes.moments == 0 && infer.bytes.backward == 0);
     assert_true(infer.bytes.activations < train.bytes.activations);
     o.model.recompute = true;
