@@ -127,10 +127,12 @@ void cf_attention_forward(const cf_attention_args *a, cf_real *scratch);
 void cf_attention_backward(const cf_attention_args *a, const cf_attention_grads *g,
                            cf_real *scratch);
 
-/* Patches of `frames` pictures [frames, 3, size, size] as rows [frames * N, 3 p p] (columns
- * channel, y, x), and the reverse (adds into the pictures). Frames [first, first + frames). */
-void cf_im2col(cf_real *rows, const cf_real *pictures, size_t frames, size_t size, size_t patch);
-void cf_col2im_add(cf_real *pictures, const cf_real *rows, size_t frames, size_t size,
+/* Patches of `frames` pictures [frames, 3, size, size] as rows [frames, N, 3 p p] (columns channel,
+ * y, x), a frame's first row `pitch` elements after that of the frame before; and the reverse (adds
+ * into the pictures). */
+void cf_im2col(cf_real *rows, size_t pitch, const cf_real *pictures, size_t frames, size_t size,
+               size_t patch);
+void cf_col2im_add(cf_real *pictures, const cf_real *rows, size_t pitch, size_t frames, size_t size,
                    size_t patch);
 
 #endif

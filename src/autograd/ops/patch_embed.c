@@ -67,12 +67,10 @@ static cf_status patch_infer(cf_node *n)
 static void cut_patches(cf_real *panel, const cf_node *n, const sizes *s, size_t first,
                         size_t count)
 {
-    const cf_real *pictures = n->in[0]->data + first * 3 * s->size * s->size;
-    for (size_t f = 0; f < count; f++) { /* cf_im2col splits a picture among the threads itself */
-        cf_real *rows = panel + f * s->rows * s->width;
-        memset(rows, 0, s->width * sizeof *rows);
-        cf_im2col(rows + s->width, pictures + f * 3 * s->size * s->size, 1, s->size, s->patch);
-    }
+    size_t pitch = s->rows * s->width;
+    for (size_t f = 0; f < count; f++) memset(panel + f * pitch, 0, s->width * sizeof *panel);
+    cf_im2col(panel + s->width, pitch, n->in[0]->data + first * 3 * s->size * s->size, count,
+              s->size, s->patch);
 }
 
 CF_KERNEL static void start_rows(cf_real *y, const cf_real *class_row, const cf_real *position,
@@ -118,9 +116,8 @@ static void patch_backward(const cf_node *n)
         if (!dx) continue;
         cf_gemm(false, false, count * s.rows, s.width, s.d, 1, dy_panel, s.d, n->in[1]->data,
                 s.width, 0, n->scratch, s.width);
-        for (size_t i = 0; i < count; i++)
-            cf_col2im_add(dx + (f + i) * 3 * s.size * s.size,
-                          n->scratch + (i * s.rows + 1) * s.width, 1, s.size, s.patch);
+        cf_col2im_add(dx + f * 3 * s.size * s.size, n->scratch + s.width, s.rows * s.width, count,
+                      s.size, s.patch);
     }
 }
 
