@@ -54,7 +54,7 @@ CF_INLINE cf_real cf_fast_log(cf_real x)
     int32_t bits;
     memcpy(&bits, &x, sizeof bits);
     int32_t n = (bits - 0x3f3504f3) >> 23; /* sqrt(1/2): m is in [sqrt(1/2), sqrt(2)) */
-    bits -= n << 23;
+    bits -= (int32_t)((uint32_t)n << 23);
     float m, e = (float)n;
     memcpy(&m, &bits, sizeof m);
     m -= 1.0f;
