@@ -11,8 +11,6 @@
 bool cf_gemm_blocked(bool ta, bool tb, size_t m, size_t n, size_t k, cf_real alpha,
                      const cf_real *a, size_t lda, const cf_real *b, size_t ldb, cf_real beta,
                      cf_real *c, size_t ldc);
-/* Whether this CPU and precision have a kernel. */
-bool cf_gemm_blocked_here(void);
 /* cf_gemm_fuses is in gemm_blocked.c too, and cf_gemm_fused. */
 
 #endif

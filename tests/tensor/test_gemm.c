@@ -3,7 +3,7 @@
 
 #include <omp.h>
 
-#include "tensor/gemm_blocked.h"
+#include "tensor/gemm_kernel.h"
 
 typedef struct {
     bool ta, tb;
@@ -86,18 +86,24 @@ static void large_enough_for_all_threads(void **state)
     check_product(product_of(67, 131, 1001, true, false, 5));
 }
 
-/* Sizes on both sides of the blocks' (gemm_blocked.c): rows, columns, products. */
+/* Sizes on both sides of what gemm_blocked.c decides by: steps and columns of a block, rows of a
+ * tile, what is packed and what is read where it lies, few rows. */
 static void beyond_one_block(void **state)
 {
     (void)state;
     for (int flags = 0; flags < 4; flags++) {
         bool ta = (flags & 1) != 0, tb = (flags & 2) != 0;
-        product p = product_of(2703, 33, 321, ta, tb, 1);
+        product p = product_of(703, 33, 1101, ta, tb, 1);
         p.beta = 1;
         check_product(p);
-        p = product_of(29, 3105, 641, ta, tb, 3);
+        p = product_of(29, 3105, 1041, ta, tb, 3);
         p.alpha = (cf_real)-0.5;
         check_product(p);
+        p.beta = (cf_real)0.25;
+        check_product(p);
+        check_product(product_of(40, 2500, 1050, ta, tb, 0));
+        check_product(product_of(661, 530, 70, ta, tb, 2));
+        check_product(product_of(20, 45, 1024, ta, tb, 0)); /* rows 4096 bytes apart */
         check_product(product_of(168, 256, 320, ta, tb, 0));
     }
 }
@@ -106,7 +112,7 @@ static void beyond_one_block(void **state)
 static void threads_do_not_show(void **state)
 {
     (void)state;
-    enum { M = 341, N = 700, K = 650 };
+    enum { M = 341, N = 700, K = 1250 };
     cf_real *a = values(M * K, 0, 1), *b = values(N * K, 0, 1), *c[4];
     int before = omp_get_max_threads();
     for (int i = 0; i < 4; i++) {
@@ -122,7 +128,7 @@ static void threads_do_not_show(void **state)
                 c[3] + (i ? 200 * N : 0), N);
     omp_set_num_threads(before);
     for (int i = 1; i < 4; i++) {
-        if (i < 3 && cf_gemm_blocked_here())
+        if (i < 3 && cf_gemm_kernel_here())
             assert_memory_equal(c[0], c[i], (size_t)M * N * sizeof **c);
         assert_all_near(c[0], c[i], M * N, TOLERANCE(1e-4, 1e-12));
         cf_free(c[i]);
@@ -180,7 +186,11 @@ static void on_the_way(void **state)
         for (int flags = 0; flags < 4; flags++) {
             bool ta = (flags & 1) != 0, tb = (flags & 2) != 0;
             check_fused(33, 50, 29, ta, tb, what);
-            if (flags == what % 4) check_fused(180, 70, 800, ta, tb, what);
+            check_fused(31, 70, 45, ta, tb, what);
+            if (flags == what % 4) {
+                check_fused(180, 70, 1100, ta, tb, what);
+                check_fused(650, 520, 21, ta, tb, what);
+            }
         }
 }
 
