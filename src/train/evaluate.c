@@ -171,6 +171,7 @@ cf_status cf_run_evaluate(cf_eval_record *out, cf_metrics *metrics, cf_run *r, s
     pass p = { .run = r, .clips = o.batch, .all = scores, .metrics = &found };
     o.clips = clips;
     o.crops = crops;
+    o.batch = cf_run_test_videos(p.clips, clips * crops);
     size_t n;
     bool before = cf_tape_record(r->tape, false);
     CF_GO(cf_mul_size(&n, o.batch, r->classes.n));

@@ -159,11 +159,18 @@ static cf_status add_batches(size_t *bytes, const cf_run *r, size_t batch)
         CF_TRY(cf_loader_measure(&size, NULL, &o));
         *bytes += size.bytes;
     }
-    o = cf_config_loader(r->config, false, r->classes.n);
-    o.batch = batch;
     if (!r->options.only_test && !*r->config->data.val_file) return CF_OK;
-    CF_TRY(cf_loader_measure(&size, NULL, &o));
-    *bytes += size.bytes;
+    /* Between the epochs of one view, at last of all of them. */
+    const size_t views[] = { 1, cf_run_views(r) };
+    size_t most = 0;
+    for (int i = r->options.only_test; i < 2; i++) {
+        o = cf_config_loader(r->config, false, r->classes.n);
+        if (i == 0) o.clips = o.crops = 1;
+        o.batch = cf_run_test_videos(batch, views[i]);
+        CF_TRY(cf_loader_measure(&size, NULL, &o));
+        if (size.bytes > most) most = size.bytes;
+    }
+    *bytes += most;
     return CF_OK;
 }
 

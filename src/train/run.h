@@ -90,6 +90,12 @@ static inline bool cf_run_has_text(const cf_run *r)
 {
     return r->config->model.head == CF_HEAD_TEXT;
 }
+/* Videos of a test's batch: their views together are no more clips than a training batch has, where
+ * one video alone is not more. */
+static inline size_t cf_run_test_videos(size_t batch, size_t views)
+{
+    return batch > views ? batch / views : 1;
+}
 static inline bool cf_run_stopped(const cf_run *r)
 {
     return (r->options.stop && *r->options.stop) ||

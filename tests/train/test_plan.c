@@ -135,6 +135,14 @@ static void memory_of_a_whole_run(void **state)
     seen s;
     cf_tape_stats real = run(&s, c, 0);
     compare_memory(&s.plan, &real);
+    /* The six views of a video are a batch of the last test: larger than two videos of one view. */
+    cf_loader_options o = cf_config_loader(c, false, s.plan.classes);
+    cf_loader_size train, test;
+    o.batch = 1;
+    assert_ok(cf_loader_measure(&test, NULL, &o));
+    o = cf_config_loader(c, true, s.plan.classes);
+    assert_ok(cf_loader_measure(&train, NULL, &o));
+    assert_int_equal(s.plan.memory.batches, train.bytes + test.bytes);
     cf_config_free(c);
     test_folder_remove(folder);
 }
