@@ -5,7 +5,7 @@
  *    node with what its backward needs. Nodes stand in evaluation order, so cf_tape_backward walks
  *    them once, backwards, in a loop.
  *  - Outputs and kept values are bumped from the tape's arena, which cf_tape_reset empties.
- *    Gradients of intermediates come from a second arena through a free list: a node's output
+ *    Gradients of intermediates come from a second arena and go back to it: a node's output
  *    gradient is returned as soon as its backward has run, so the next nodes reuse it.
  *  - An operation is one constant cf_op: infer (shapes, kept sizes; the only part that can fail),
  *    forward, backward (ADDS into input gradients). See src/autograd/ops/.

@@ -2,7 +2,7 @@
  *
  * Memory of one operation in the value arena: the output tensor, its data, the kept values and the
  * node stay until reset (or until the surrounding segment ends); scratch is given back at once.
- * Gradients of intermediates live in the gradient arena behind a free list (see pool.c).
+ * Gradients of intermediates live in the gradient arena, see pool.c.
  *
  * Gradients of parameters may lie over the values (cf_tape_share). Backward then gives a node's
  * values back as it goes on, so the arena shrinks while the block fills from its end, and whatever

@@ -6,12 +6,12 @@
 
 #define CF_PROFILE_ROWS 12
 
-/* Gradient memory: blocks are taken from the arena once and recycled by size. */
+/* Gradient memory: see pool.c. */
 typedef struct cf_pool_block cf_pool_block;
 typedef struct {
     cf_arena *arena;
     cf_arena *dry; /* of the tape */
-    cf_pool_block *free;
+    cf_pool_block *top;
 } cf_pool;
 
 cf_status cf_pool_get(cf_real **out, cf_pool *p, size_t n);
