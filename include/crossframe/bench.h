@@ -17,7 +17,8 @@ typedef struct {
 /* Of n times, which it sorts; the median of an even number is the upper one. */
 cf_bench_seconds cf_bench_summary(double *seconds, int n);
 
-/* Best rate, GFLOP/s, of C = A B^T at a few large shapes; all threads. Takes about a second. */
+/* Rate, GFLOP/s, of C = A B^T with all threads: the median of some times, like a step's, of the
+ * best of a few large shapes. Takes some seconds. */
 cf_status cf_bench_gemm(double *gflops);
 
 typedef struct {
