@@ -18,6 +18,22 @@ typedef struct {
     size_t rows, in, out, residual_rows, panel;
 } sizes;
 
+/* Where this is true it stays so: what infer left out is not missed later. */
+static bool fuses(const sizes *s)
+{
+    bool here;
+    return s->rows > 0 && s->in > 0 && cf_gemm_fuses(&here) == CF_OK && here;
+}
+
+/* The activation is the products' own work, both ways; row_scale is not, in backward. */
+static bool fuses_gelu(const cf_linear_options *o, const sizes *s)
+{
+    return o->gelu_in && !o->row_scale && fuses(s);
+}
+
+/* Then panels serve only an x that had a gradient before, from somebody else who read it. */
+#define THIN_PANEL_BYTES (CF_PANEL_BYTES / 16)
+
 static sizes sizes_of(const cf_node *n)
 {
     const cf_linear_options *o = n->param;
@@ -26,7 +42,8 @@ static sizes sizes_of(const cf_node *n)
     s.rows = s.in ? n->in[X]->n / s.in : 0;
     s.residual_rows = n->in[RESIDUAL] ? n->in[RESIDUAL]->n / s.out : 0;
     size_t wide = (s.in > s.out ? s.in : s.out) * sizeof(cf_real);
-    s.panel = o->gelu_in || o->row_scale ? CF_PANEL_BYTES / wide + 1 : s.rows;
+    size_t most = fuses_gelu(o, &s) ? THIN_PANEL_BYTES : CF_PANEL_BYTES;
+    s.panel = o->gelu_in || o->row_scale ? most / wide + 1 : s.rows;
     if (s.panel > s.rows) s.panel = s.rows;
     return s;
 }
@@ -56,6 +73,14 @@ static cf_status check(const cf_node *n)
     return CF_OK;
 }
 
+/* Elements of act(x) that backward makes. */
+static size_t act_panel(const cf_node *n, const sizes *s)
+{
+    const cf_linear_options *o = n->param;
+    bool none = !o->gelu_in || (!n->in[X]->needs_grad && fuses_gelu(o, s));
+    return none ? 0 : s->panel * s->in;
+}
+
 static cf_status infer(cf_node *n)
 {
     CF_TRY(check(n));
@@ -65,10 +90,9 @@ static cf_status infer(cf_node *n)
     shape.dim[shape.rank - 1] = s.out;
     cf_out_shape(n, shape);
     if (s.residual_rows == s.rows) n->pass = RESIDUAL + 1;
-    n->n_scratch_forward = o->gelu_in ? s.panel * s.in : 0;
+    n->n_scratch_forward = o->gelu_in && !fuses(&s) ? s.panel * s.in : 0;
     size_t columns = n->in[BIAS] ? cf_col_sum_scratch(s.out) : 0;
-    n->n_scratch_backward =
-        (o->gelu_in ? s.panel * s.in : 0) + (o->row_scale ? s.panel * s.out : 0) + columns + 16;
+    n->n_scratch_backward = act_panel(n, &s) + (o->row_scale ? s.panel * s.out : 0) + columns + 16;
     n->flop_forward = 2.0 * (double)s.rows * (double)s.in * (double)s.out;
     n->flop_backward =
         n->flop_forward * ((n->in[X]->needs_grad ? 1 : 0) + (n->in[WEIGHT]->needs_grad ? 1 : 0));
@@ -104,12 +128,6 @@ static void scale_branch(cf_real *y, const cf_real *residual, const sizes *s,
         const cf_real *from = residual ? residual + r % s->residual_rows * s->out : NULL;
         for (size_t j = 0; j < s->out; j++) to[j] = (from ? from[j] : 0) + k * to[j];
     }
-}
-
-static bool fuses(const sizes *s)
-{
-    bool here;
-    return s->rows > 0 && s->in > 0 && cf_gemm_fuses(&here) == CF_OK && here;
 }
 
 static void forward_fused(const cf_node *n, const sizes *s)
@@ -202,9 +220,9 @@ static void backward(const cf_node *n)
     cf_real *dx = cf_grad_fresh(n, X, &fresh), *dw = cf_grad_fresh(n, WEIGHT, &stores);
     if (dw && stores && s.rows == 0) cf_vec_zero(dw, s.in * s.out);
     cf_real *db = n->in[BIAS] ? cf_grad(n, BIAS) : NULL;
-    cf_real *act = n->scratch, *scaled = act + (o->gelu_in ? s.panel * s.in : 0);
+    cf_real *act = n->scratch, *scaled = act + act_panel(n, &s);
     cf_real *columns = scaled + (o->row_scale ? s.panel * s.out : 0);
-    if (o->gelu_in && !o->row_scale && (fresh || !dx) && fuses(&s)) {
+    if ((fresh || !dx) && fuses_gelu(o, &s)) {
         backward_fused(n, &s, dx, dw, db, columns, stores ? 0 : 1);
         residual_gradient(n, &s);
         return;
