@@ -88,8 +88,8 @@ void cf_layer_norm_forward(cf_real *y, cf_real *mean, cf_real *rstd, const cf_re
 /* y once more, the same bits, from what forward found. */
 void cf_layer_norm_again(cf_real *y, const cf_real *mean, const cf_real *rstd, const cf_real *x,
                          const cf_real *scale, const cf_real *shift, size_t rows, size_t w);
-/* dx NULL: not wanted; dx_accumulate: add. dscale, dshift (NULL: not wanted) are added to.
- * scratch: cf_layer_norm_scratch(w) elements. */
+/* dx NULL: not wanted; dx_accumulate: add, else it may be dy. dscale, dshift (NULL: not wanted) are
+ * added to. scratch: cf_layer_norm_scratch(w) elements. */
 size_t cf_layer_norm_scratch(size_t w);
 void cf_layer_norm_backward(cf_real *dx, bool dx_accumulate, cf_real *dscale, cf_real *dshift,
                             const cf_real *dy, const cf_real *x, const cf_real *mean,

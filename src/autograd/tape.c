@@ -13,6 +13,7 @@
  * needs infer alone: which gradients backward asks for, and in which order, is the same for all. */
 #include <string.h>
 
+#include "ops/ops_internal.h"
 #include "tape.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -383,19 +384,30 @@ cf_real *cf_grad(const cf_node *n, int i)
     return g;
 }
 
+/* The output's gradient becomes that of input n->pass - 1, if that one wants one and has none. */
+static bool move_grad(const cf_node *n)
+{
+    cf_tensor *root = n->in[n->pass - 1];
+    if (!root || !root->needs_grad) return false;
+    while (root->base && root->n == root->base->n) root = root->base;
+    if (root->base || root->grad) return false;
+    root->grad = n->out->grad;
+    n->out->grad = NULL;
+    return true;
+}
+
 void cf_grad_pass(const cf_node *n)
 {
-    cf_tensor *x = n->in[n->pass - 1];
-    if (!x || !x->needs_grad) return;
-    cf_tensor *root = x;
-    while (root->base && root->n == root->base->n) root = root->base;
-    if (!root->base && !root->grad) {
-        root->grad = n->out->grad;
-        n->out->grad = NULL;
-        return;
-    }
+    if (move_grad(n)) return;
     cf_real *dx = cf_grad(n, n->pass - 1);
     if (dx && !n->tape->dry) cf_vec_add(dx, n->out->grad, n->out->n);
+}
+
+cf_real *cf_grad_over(const cf_node *n, bool *fresh)
+{
+    cf_real *over = n->out->grad;
+    *fresh = move_grad(n);
+    return *fresh ? over : cf_grad_fresh(n, n->pass - 1, fresh);
 }
 
 /* What backward asks for; segments run theirs, which compute nothing here either. */

@@ -71,14 +71,15 @@ void cf_layer_norm_again(cf_real *y, const cf_real *mean, const cf_real *rstd, c
     }
 }
 
-/* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dy scale, xhat = (x - mean) rstd */
+/* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dy scale, xhat = (x - mean) rstd; dx may be
+ * dy */
 CF_KERNEL static void backward_dx(const backward_args *a, size_t rows)
 {
     size_t w = a->w;
     for (size_t r = 0; r < rows; r++) {
-        const cf_real *restrict x = a->x + r * w, *restrict dy = a->dy + r * w;
+        const cf_real *restrict x = a->x + r * w, *dy = a->dy + r * w;
         const cf_real *restrict scale = a->scale;
-        cf_real *restrict dx = a->dx + r * w;
+        cf_real *dx = a->dx + r * w;
         cf_real mu = a->mean[r], inv = a->rstd[r];
         double g_sum = 0, gx_sum = 0;
 #pragma omp simd reduction(+ : g_sum, gx_sum)

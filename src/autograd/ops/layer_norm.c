@@ -28,6 +28,7 @@ static cf_status infer(cf_node *n)
     if (!(p->eps > 0))
         return CF_FAIL(CF_EINVAL, "layer_norm: eps is %g, not positive", (double)p->eps);
     cf_out_shape(n, x->shape);
+    n->pass = X + 1;
     n->n_keep = 2 * (x->n / w);
     n->n_scratch_backward = cf_layer_norm_scratch(w);
     return CF_OK;
@@ -47,10 +48,11 @@ static void backward(const cf_node *n)
     const cf_tensor *x = n->in[X];
     size_t w = cf_shape_last(&x->shape), rows = x->n / w;
     bool fresh;
-    cf_real *dx = cf_grad_fresh(n, X, &fresh);
+    const cf_real *dy = n->out->grad;
     cf_real *dscale = cf_grad(n, SCALE), *dshift = cf_grad(n, SHIFT);
-    cf_layer_norm_backward(dx, !fresh, dscale, dshift, n->out->grad, x->data, n->keep,
-                           n->keep + rows, n->in[SCALE]->data, rows, w, n->scratch);
+    cf_real *dx = cf_grad_over(n, &fresh);
+    cf_layer_norm_backward(dx, !fresh, dscale, dshift, dy, x->data, n->keep, n->keep + rows,
+                           n->in[SCALE]->data, rows, w, n->scratch);
 }
 
 const cf_op cf_op_layer_norm = {

@@ -17,6 +17,11 @@ extern const cf_op cf_op_add, cf_op_mul, cf_op_scale, cf_op_exp, cf_op_quick_gel
 /* Rows that pass in panels: so much a panel, which then stays in cache. */
 #define CF_PANEL_BYTES ((size_t)8 << 20)
 
+/* cf_grad_fresh of input n->pass - 1 for operations that can write it over the output's gradient:
+ * where nothing was there before it is that memory, n->out->grad is NULL afterwards, and what it
+ * holds must be read before it is overwritten. The last to be asked for. Same element count. */
+cf_real *cf_grad_over(const cf_node *n, bool *fresh);
+
 /* "[2, 3]" of a shape, for a message: lives until the end of the block. */
 #define CF_SHAPE_TEXT(shape) cf_shape_print(&(cf_shape_text){ { 0 } }, &(shape))
 
