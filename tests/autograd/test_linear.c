@@ -79,11 +79,29 @@ static void two_readers(void **state)
     cf_tape_free(t);
 }
 
+/* Weights without elements are refused, not divided by. */
+static void empty_weights(void **state)
+{
+    (void)state;
+    static const size_t shape[][2] = { { 0, 0 }, { 0, 4 } };
+    for (int i = 0; i < 2; i++) {
+        cf_tape *t;
+        assert_ok(cf_tape_new(&t, NULL));
+        cf_tensor *x = cf_tensor_input(t, cf_shape_of(3, shape[i][1]), numbers, true);
+        cf_tensor *w = cf_tensor_input(t, cf_shape_of(shape[i][0], shape[i][1]), numbers, false);
+        cf_tensor *residual = cf_tensor_input(t, cf_shape_of(3, 4), numbers, false);
+        cf_linear(t, x, w, NULL, residual, &(cf_linear_options){ .gelu_in = true });
+        assert_fails(cf_tape_status(t), CF_ESHAPE, "linear");
+        cf_tape_free(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_what_it_uses),
         cmocka_unit_test(two_readers),
+        cmocka_unit_test(empty_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

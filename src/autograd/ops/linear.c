@@ -40,10 +40,10 @@ static sizes sizes_of(const cf_node *n)
     const cf_tensor *w = n->in[WEIGHT];
     sizes s = { .in = w->shape.dim[o->in_out ? 0 : 1], .out = w->shape.dim[o->in_out ? 1 : 0] };
     s.rows = s.in ? n->in[X]->n / s.in : 0;
-    s.residual_rows = n->in[RESIDUAL] ? n->in[RESIDUAL]->n / s.out : 0;
+    s.residual_rows = n->in[RESIDUAL] && s.out ? n->in[RESIDUAL]->n / s.out : 0;
     size_t wide = (s.in > s.out ? s.in : s.out) * sizeof(cf_real);
     size_t most = fuses_gelu(o, &s) ? THIN_PANEL_BYTES : CF_PANEL_BYTES;
-    s.panel = o->gelu_in || o->row_scale ? most / wide + 1 : s.rows;
+    s.panel = (o->gelu_in || o->row_scale) && wide ? most / wide + 1 : s.rows;
     if (s.panel > s.rows) s.panel = s.rows;
     return s;
 }
