@@ -203,8 +203,10 @@ void cf_params_plan(cf_params *p, cf_param_filter *trainable, const void *user);
  * they are gone. On failure (CF_EIO: no room there) nothing has changed. Once for a set. */
 cf_status cf_params_set_aside(cf_params *p, cf_param_filter *which, const void *user,
                               const char *folder);
-/* Start values: each parameter from its own stream, keyed by (seed, name). */
+/* Start values: each parameter from its own stream, keyed by (seed, name), so that they are the
+ * same whether all are drawn or only those that the filter names. */
 void cf_params_init(cf_params *p, uint64_t seed);
+void cf_params_init_those(cf_params *p, cf_param_filter *which, const void *user, uint64_t seed);
 void cf_params_init_one(cf_param *q, uint64_t seed);
 size_t cf_params_count(const cf_params *p); /* parameters, in order of declaration */
 cf_param *cf_params_get(const cf_params *p, size_t i);

@@ -185,6 +185,10 @@ cf_status cf_xclip_check(cf_load_counts *out, const cf_xclip *m, const cf_weight
 /* All tensors of the model, frozen ones too, after cf_xclip_check; a refused file leaves the model
  * untouched, one whose numbers fail their checksum does not. Reads in parallel. */
 cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip);
+/* The same, and start values (cf_params_init) for every tensor that the file does not have; f NULL:
+ * for all. */
+cf_status cf_xclip_start(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip,
+                         uint64_t seed);
 /* The tensor as one to be written, its numbers from `data` (the parameter's own, or moments of it;
  * NULL: set aside, in a file). */
 cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *data);

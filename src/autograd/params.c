@@ -201,11 +201,14 @@ void cf_params_init_one(cf_param *q, uint64_t seed)
     }
 }
 
-void cf_params_init(cf_params *p, uint64_t seed)
+void cf_params_init_those(cf_params *p, cf_param_filter *which, const void *user, uint64_t seed)
 {
 #pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < p->count; i++) cf_params_init_one(p->items[i], seed);
+    for (size_t i = 0; i < p->count; i++)
+        if (!which || which(p->items[i]->tensor.name, user)) cf_params_init_one(p->items[i], seed);
 }
+
+void cf_params_init(cf_params *p, uint64_t seed) { cf_params_init_those(p, NULL, NULL, seed); }
 
 size_t cf_params_count(const cf_params *p) { return p->count; }
 
@@ -234,6 +237,7 @@ cf_real *cf_params_grads(const cf_params *p)
         cf_vec_zero(x->grad + held, padded(x->n) - held);
         x->grad_empty = false;
     }
+    if (p->tape) p->tape->held = 0;
     return p->grads;
 }
 

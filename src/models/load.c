@@ -350,6 +350,22 @@ cf_status cf_xclip_load(cf_load_counts *out, cf_xclip *m, const cf_weights *f, b
     return CF_OK;
 }
 
+static bool lacks_tensor(const char *name, const void *f)
+{
+    return !f || !cf_weights_find(f, name);
+}
+
+/* In this order, since drawing a normal number takes far longer than reading one. */
+cf_status cf_xclip_start(cf_load_counts *out, cf_xclip *m, const cf_weights *f, bool allow_clip,
+                         uint64_t seed)
+{
+    cf_load_counts counts = { .fresh = cf_params_count(cf_xclip_params(m)) };
+    if (f) CF_TRY(cf_xclip_load(&counts, m, f, allow_clip));
+    cf_params_init_those(cf_xclip_params(m), lacks_tensor, f, seed);
+    *out = counts;
+    return CF_OK;
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 cf_st_tensor cf_param_as_st(const cf_param *p, const char *name, const cf_real *data)

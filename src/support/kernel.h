@@ -22,4 +22,12 @@
 #endif
 #define CF_INLINE static inline __attribute__((always_inline))
 
+/* Whether this CPU and its system run x86-64-v3 and v4, for kernels that are chosen at run time. */
+#ifdef __x86_64__
+#define CF_CPU_IS_V3 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define CF_CPU_IS_V4                                                                               \
+    (CF_CPU_IS_V3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&    \
+     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+#endif
+
 #endif

@@ -47,11 +47,8 @@ size_t cf_attention_scratch(const cf_attention_args *a, bool backward)
 const cf_attention_job *cf_attention_job_of(int level)
 {
 #if CF_ATTENTION_LEVELS
-    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-    if (level == 4) return v4 ? &cf_attention_job_v4 : NULL;
-    if (level == 3) return v3 ? &cf_attention_job_v3 : NULL;
+    if (level == 4) return CF_CPU_IS_V4 ? &cf_attention_job_v4 : NULL;
+    if (level == 3) return CF_CPU_IS_V3 ? &cf_attention_job_v3 : NULL;
 #endif
     return level == 0 ? &cf_attention_job_any : NULL;
 }

@@ -409,8 +409,8 @@ void cf_gemm_fused(bool ta, bool tb, size_t m, size_t n, size_t k, const cf_real
     size_t threads = threads_for(m, n, k);
     buffer *memory = take_buffer(threads);
     CF_ASSERT(k > 0 && (!extra->slope || beta == 0));
-    /* others hold what was reserved */
-    for (; !memory; memory = take_buffer(threads)) sched_yield();
+    if (!memory) threads = 1; /* fewer have what was reserved at least */
+    for (; !memory; memory = take_buffer(threads)) sched_yield(); /* until others give it back */
     run_product(&g, memory, threads);
 }
 

@@ -17,11 +17,7 @@ enum { MR = CF_GEMM_MR, NR = CF_GEMM_NR };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-bool cf_gemm_kernel_here(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-}
+bool cf_gemm_kernel_here(void) { return CF_CPU_IS_V4; }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 

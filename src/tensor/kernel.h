@@ -14,8 +14,6 @@
 
 #define CF_VEC_BYTES 64u
 #define CF_VEC_LEN (CF_VEC_BYTES / sizeof(cf_real))
-typedef cf_real cf_vec
-    __attribute__((vector_size(CF_VEC_BYTES), aligned(sizeof(cf_real)), may_alias));
 
 /* exp(x) without branches, so that loops over it vectorise. float: x = n ln 2 + r, a degree-6
  * polynomial in r (largest error 1.5 ulp on [-87, 88]), clamped outside; double: the library's. */

@@ -377,9 +377,8 @@ cf_status cf_run_build_model(cf_run *r, const cf_weights *file)
     CF_TRY(cf_run_model_config(&m, r, file));
     CF_TRY(cf_xclip_new(&r->model, &m));
     CF_TRY(cf_run_check_trained(r));
-    cf_params_init(cf_xclip_params(r->model), (uint64_t)r->config->seed);
+    CF_TRY(cf_xclip_start(&counts, r->model, file, !r->resuming, (uint64_t)r->config->seed));
     if (!file) return CF_OK;
-    CF_TRY(cf_xclip_load(&counts, r->model, file, !r->resuming));
     if (m.head_classes > 0 && !cf_xclip_file_head(file))
         cf_log(CF_LOG_INFO,
                "%s: %zu tensors loaded, %zu start anew with the head of %zu classes; its text "

@@ -133,9 +133,9 @@ done:
 /* Classes beyond which their likeness is not computed: it takes time with the square. */
 #define MOST_ALIKE_CLASSES 4000
 
-static cf_status tell_plan(cf_run *r)
+static cf_status make_plan(cf_run *r)
 {
-    if (!r->options.planned && !r->log) return CF_OK;
+    if (!r->options.planned && !r->log && !r->adamw) return CF_OK;
     cf_run_plan plan = cf_run_plan_of(r);
     bool to_train = cf_run_text_is_trained(r) && !r->options.only_test;
     size_t pair[2] = { 0, 0 };
@@ -207,7 +207,7 @@ cf_status cf_run_new(cf_run **out, cf_config *c, const cf_run_options *o)
     if (o) r->options = *o;
     if (c->test.only_test) r->options.only_test = true;
     cf_status status = open_all(r);
-    if (status == CF_OK) status = tell_plan(r);
+    if (status == CF_OK) status = make_plan(r);
     if (status != CF_OK) {
         cf_run_free(r);
         return status;

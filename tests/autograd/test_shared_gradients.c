@@ -8,6 +8,7 @@ enum { LAYERS = 6, ROWS = 40, WIDTH = 24, STEPS = 3 };
 
 typedef struct {
     bool segments, backwards; /* recomputed; declared last layer first */
+    bool read;                /* after each micro-batch, as a norm of the gradients does */
     size_t micro_batches;     /* of a step */
 } way;
 
@@ -75,7 +76,10 @@ static void step(net *m, size_t number)
 {
     size_t n;
     cf_real *weights = cf_params_weights(m->params, &n);
-    for (size_t i = 0; i < m->how.micro_batches; i++) learn(m, 10 * number + i);
+    for (size_t i = 0; i < m->how.micro_batches; i++) {
+        learn(m, 10 * number + i);
+        if (m->how.read && !cf_tape_is_dry(m->tape)) cf_params_grads(m->params);
+    }
     if (cf_tape_is_dry(m->tape)) return;
     const cf_real *grads = cf_params_grads(m->params);
     for (size_t i = 0; i < n; i++) weights[i] -= (cf_real)1e-5 * grads[i];
@@ -159,6 +163,8 @@ static void several_micro_batches(void **state)
     (void)state;
     check((way){ .micro_batches = 3 });
     check((way){ .micro_batches = 3, .segments = true });
+    check((way){ .micro_batches = 3, .read = true });
+    check((way){ .micro_batches = 2, .read = true, .backwards = true });
     cf_tape_stats s = plan((way){ .micro_batches = 2 });
     assert_true(s.gradients_at >= plan((way){ .micro_batches = 1 }).gradients_at);
     assert_int_equal(s.gradients_at, s.activation_peak);

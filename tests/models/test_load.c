@@ -137,6 +137,20 @@ static void sizes_come_from_shapes(void **state)
     test_folder_remove(folder);
 }
 
+/* Loaded over start values, or start values drawn for what was not loaded: the same. */
+static void assert_starts_like(const cf_xclip *want, const char *path, uint64_t seed)
+{
+    cf_xclip *m = new_model(cf_xclip_config_get(want), seed + 1);
+    cf_load_counts counts;
+    cf_weights *f;
+    assert_ok(cf_weights_open(&f, path));
+    assert_ok(cf_xclip_start(&counts, m, f, true, seed));
+    cf_weights_close(f);
+    assert_equal_models(want, m);
+    assert_int_equal(counts.loaded + counts.fresh, cf_params_count(cf_xclip_params(m)));
+    cf_xclip_free(m);
+}
+
 static void clip_starts_xclip(void **state)
 {
     (void)state;
@@ -148,6 +162,7 @@ static void clip_starts_xclip(void **state)
     assert_fails(load(&counts, m, path, false), CF_EFORMAT, "--pretrained");
     assert_equal_models(start, m);
     assert_ok(load(&counts, m, path, true));
+    assert_starts_like(m, path, 2);
     assert_int_equal(counts.loaded, cf_params_count(cf_xclip_params(clip)));
     assert_int_equal(counts.fresh,
                      cf_params_count(cf_xclip_params(m)) - cf_params_count(cf_xclip_params(clip)));

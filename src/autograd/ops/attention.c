@@ -197,15 +197,6 @@ static void cross_backward(const cf_node *n)
     g.dq = cf_grad_fresh(n, Q, &g.dq_fresh);
     g.dk = cf_grad_fresh(n, K, &g.dk_fresh);
     g.dv = cf_grad_fresh(n, V, &g.dv_fresh);
-    /* One tensor in two places: both add. */
-    if (g.dq && g.dq_fresh && (g.dq == g.dk || g.dq == g.dv)) {
-        cf_vec_zero(g.dq, n->in[Q]->n);
-        g.dq_fresh = false;
-    }
-    if (g.dk && g.dk_fresh && g.dk == g.dv) {
-        cf_vec_zero(g.dk, n->in[K]->n);
-        g.dk_fresh = false;
-    }
     cf_attention_backward(&a, &g, n->scratch);
 }
 
