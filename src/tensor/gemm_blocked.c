@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 enum { MR = CF_GEMM_MR, NR = CF_GEMM_NR, KC = 1024 };
-enum { A_FLOATS = 128 * 1024, B_FLOATS = 96 * NR * 768 }; /* packed: of a thread, of all */
+enum { A_FLOATS = 128 * 1024, B_FLOATS = 96 * NR * 800 }; /* packed: of a thread, of all */
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t up(size_t n, size_t step) { return (n + step - 1) / step * step; }
