@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 enum { MR = CF_GEMM_MR, NR = CF_GEMM_NR, KC = 1024 };
-enum { A_FLOATS = 128 * 1024, B_FLOATS = 96 * NR * 800 }; /* packed: of a thread, of all */
+enum { A_FLOATS = 96 * 1024, B_FLOATS = 96 * NR * 800 }; /* packed: of a thread, of all */
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t up(size_t n, size_t step) { return (n + step - 1) / step * step; }
@@ -122,7 +122,8 @@ typedef struct {
 } worker;
 
 /* How a block is cut into tiles: as many rows as A_FLOATS hold by all columns; fewer columns, then
- * fewer rows where there would be too few tiles for the threads to end together. */
+ * fewer rows where there would be too few tiles for the threads to end together. Their number is a
+ * multiple of the threads' where it can be. */
 typedef struct {
     size_t a_panels, b_panels; /* of the block */
     size_t row_tiles, column_tiles;
@@ -130,11 +131,15 @@ typedef struct {
 
 static tiling tiling_of(const product *g, const block *k, size_t threads)
 {
-    const size_t enough = threads > 1 ? 8 * threads : 1;
+    const bool large = g->m * k->columns * k->depth >= (size_t)1 << 28;
+    const size_t enough = threads > 1 ? (large ? 16 : 4) * threads : 1;
     tiling t = { .a_panels = (g->m + MR - 1) / MR, .b_panels = (k->columns + NR - 1) / NR };
     size_t fit = A_FLOATS / a_stride(k->depth);
     t.row_tiles = (t.a_panels + fit - 1) / fit;
+    if (t.row_tiles > threads) t.row_tiles = smaller(t.a_panels, up(t.row_tiles, threads));
     t.column_tiles = smaller(t.b_panels, (enough + t.row_tiles - 1) / t.row_tiles);
+    while (t.row_tiles * t.column_tiles % threads != 0 && t.column_tiles < t.b_panels)
+        t.column_tiles++;
     size_t rows = (enough + t.column_tiles - 1) / t.column_tiles;
     if (rows > t.row_tiles) t.row_tiles = smaller(t.a_panels, rows);
     return t;
@@ -159,14 +164,18 @@ static void pack_a(const product *g, const block *k, worker *w, size_t from, siz
     }
 }
 
-/* MR x NR at row i, column j of the block; a: the packed rows. */
-static void run_panels(const product *g, const block *k, size_t i, size_t j, const float *a)
+/* MR x NR at row i, column j of the block; a: the packed rows; ahead: 16 floats for each step that
+ * are needed soon, NULL: none. */
+static void run_panels(const product *g, const block *k, size_t i, size_t j, const float *a,
+                       const float *ahead)
 {
     const cf_gemm_extra *e = &g->extra;
     const size_t column = k->j + j;
     const size_t c_row = g->turned ? column : i, c_column = g->turned ? i : column;
     const size_t ld = g->turned ? g->m : g->n;
     const float *slope = k->last ? e->slope : NULL;
+    const bool b_as_it_lies = b_in_place(g) && k->columns - j >= NR;
+    const float *b = b_as_it_lies ? g->b + k->p * g->ldb + column : g->packed_b + j * k->depth;
     const cf_gemm_target t = { .c = g->c + c_row * g->ldc + c_column,
                                .ldc = g->ldc,
                                .rows = smaller(MR, g->m - i),
@@ -178,14 +187,11 @@ static void run_panels(const product *g, const block *k, size_t i, size_t j, con
                                .ld_add = ld,
                                .add_row = c_row,
                                .add_rows = e->add_rows,
+                               .ahead = ahead ? ahead : b,
+                               .ahead_step = ahead ? 16 : 0,
                                .soon = slope ? slope + c_row * ld + c_column : NULL };
-    const float *b = g->packed_b + j * k->depth;
-    size_t a_step = MR, b_step = NR;
+    size_t a_step = MR, b_step = b_as_it_lies ? g->ldb : NR;
     bool rows = false;
-    if (t.columns == NR && b_in_place(g)) {
-        b = g->b + k->p * g->ldb + column;
-        b_step = g->ldb;
-    }
     if (t.rows == MR && a_in_place(g)) {
         rows = !g->ta;
         a = rows ? g->a + i * g->lda + k->p : g->a + k->p * g->lda + i;
@@ -208,9 +214,15 @@ static void run_tile(const product *g, const block *k, const tiling *by, worker 
     size_t column = by->b_panels * c / by->column_tiles * NR;
     size_t column_end = smaller(k->columns, by->b_panels * (c + 1) / by->column_tiles * NR);
     pack_a(g, k, w, row, row_end);
-    for (size_t j = column; j < column_end; j += NR)
-        for (size_t i = row; i < row_end; i += MR)
-            run_panels(g, k, i, j, w->packed_a + (i - row) / MR * a_stride(k->depth));
+    const bool b_is_packed = !b_in_place(g);
+    for (size_t j = column; j < column_end; j += NR) {
+        /* The first two that use a panel of B fetch a half of the next. */
+        const float *next = g->packed_b + (j + NR) * k->depth, *end = next;
+        if (b_is_packed && j + NR < column_end) end += NR * k->depth;
+        for (size_t i = row; i < row_end; i += MR, next += 16 * k->depth)
+            run_panels(g, k, i, j, w->packed_a + (i - row) / MR * a_stride(k->depth),
+                       next < end ? next : NULL);
+    }
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */

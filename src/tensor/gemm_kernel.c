@@ -48,13 +48,17 @@ AVX512_INLINE void clear(__m512 s[MR][2])
 
 /* Step p takes MR floats at a + p * a_step and NR at b + p * b_step. */
 AVX512_INLINE void sum_panels(__m512 s[MR][2], size_t k, const float *restrict a, size_t a_step,
-                              const float *restrict b, size_t b_step, const cf_gemm_target *t)
+                              const float *restrict b, size_t b_step, const cf_gemm_target *t,
+                              bool fetching)
 {
     size_t fetch_at = k > FETCH_STEPS ? k - FETCH_STEPS : 0;
+    const float *ahead = t->ahead;
     clear(s);
     for (size_t p = 0; p < k; p++, a += a_step, b += b_step) {
+        _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+        ahead += t->ahead_step;
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
-        if (t && p == fetch_at) fetch(t);
+        if (fetching && p == fetch_at) fetch(t);
 #pragma GCC unroll 14
         for (int i = 0; i < MR; i++) {
             __m512 ai = _mm512_set1_ps(a[i]);
@@ -67,7 +71,8 @@ AVX512_INLINE void sum_panels(__m512 s[MR][2], size_t k, const float *restrict a
 /* The same of MR rows of A lda apart. Every third row has a pointer, the other two are reached from
  * it by lda and 2 lda: fourteen pointers are more than there are registers. */
 AVX512_INLINE void sum_rows(__m512 s[MR][2], size_t k, const float *restrict a, size_t lda,
-                            const float *restrict b, size_t b_step, const cf_gemm_target *t)
+                            const float *restrict b, size_t b_step, const cf_gemm_target *t,
+                            bool fetching)
 {
     enum { GROUPS = (MR + 2) / 3 };
     const float *group[GROUPS];
@@ -75,9 +80,12 @@ AVX512_INLINE void sum_rows(__m512 s[MR][2], size_t k, const float *restrict a, 
     clear(s);
 #pragma GCC unroll 5
     for (int g = 0; g < GROUPS; g++) group[g] = a + 3 * (size_t)g * lda;
+    const float *ahead = t->ahead;
     for (size_t p = 0; p < k; p++, b += b_step) {
+        _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+        ahead += t->ahead_step;
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
-        if (t && p == fetch_at) fetch(t);
+        if (fetching && p == fetch_at) fetch(t);
 #pragma GCC unroll 14
         for (int i = 0; i < MR; i++) {
             __m512 ai = _mm512_set1_ps(group[i / 3][(size_t)(i % 3) * lda]);
@@ -185,7 +193,7 @@ AVX512 void cf_gemm_panels(size_t k, const float *a, size_t a_step, const float 
                            const cf_gemm_target *t)
 {
     __m512 s[MR][2];
-    sum_panels(s, k, a, a_step, b, b_step, t);
+    sum_panels(s, k, a, a_step, b, b_step, t, true);
     store_sums(s, t);
 }
 
@@ -193,7 +201,7 @@ AVX512 void cf_gemm_rows(size_t k, const float *a, size_t lda, const float *b, s
                          const cf_gemm_target *t)
 {
     __m512 s[MR][2];
-    sum_rows(s, k, a, lda, b, b_step, t);
+    sum_rows(s, k, a, lda, b, b_step, t, true);
     store_sums(s, t);
 }
 
@@ -202,7 +210,7 @@ AVX512 void cf_gemm_panels_turned(size_t k, const float *a, size_t a_step, const
 {
     __m512 s[MR][2];
     float sums[MR * NR];
-    sum_panels(s, k, a, a_step, b, b_step, NULL);
+    sum_panels(s, k, a, a_step, b, b_step, t, false);
     keep(sums, s);
     store_turned(sums, t);
 }
@@ -212,7 +220,7 @@ AVX512 void cf_gemm_rows_turned(size_t k, const float *a, size_t lda, const floa
 {
     __m512 s[MR][2];
     float sums[MR * NR];
-    sum_rows(s, k, a, lda, b, b_step, NULL);
+    sum_rows(s, k, a, lda, b, b_step, t, false);
     keep(sums, s);
     store_turned(sums, t);
 }

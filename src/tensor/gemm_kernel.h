@@ -25,6 +25,8 @@ typedef struct {
     const float *bias, *add;          /* NULL: nothing */
     size_t ld_add, add_row, add_rows; /* row i takes row (add_row + i) mod add_rows of add */
     const float *soon;                /* rows ld_add apart that are needed next; NULL: none */
+    const float *ahead; /* what the second cache is to fetch: a place for each step, */
+    size_t ahead_step;  /* this far apart */
 } cf_gemm_target;
 
 /* Sums over k steps; step p takes MR floats at a + p * a_step and NR at b + p * b_step. */
