@@ -189,7 +189,7 @@ static void run_panels(const product *g, const block *k, size_t i, size_t j, con
                                .add_rows = e->add_rows,
                                .ahead = ahead ? ahead : b,
                                .ahead_step = ahead ? 16 : 0,
-                               .soon = slope ? slope + c_row * ld + c_column : NULL };
+                               .slope = slope ? slope + c_row * ld + c_column : NULL };
     size_t a_step = MR, b_step = b_as_it_lies ? g->ldb : NR;
     bool rows = false;
     if (t.rows == MR && a_in_place(g)) {
@@ -201,9 +201,6 @@ static void run_panels(const product *g, const block *k, size_t i, size_t j, con
         (g->turned ? cf_gemm_rows_turned : cf_gemm_rows)(k->depth, a, a_step, b, b_step, &t);
     else
         (g->turned ? cf_gemm_panels_turned : cf_gemm_panels)(k->depth, a, a_step, b, b_step, &t);
-    if (slope) /* while it is near */
-        cf_gemm_slope(t.c, g->ldc, t.soon, ld, g->turned ? t.columns : t.rows,
-                      g->turned ? t.rows : t.columns);
 }
 
 static void run_tile(const product *g, const block *k, const tiling *by, worker *w, size_t tile)

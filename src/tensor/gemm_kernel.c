@@ -33,8 +33,8 @@ AVX512_INLINE void fetch(const cf_gemm_target *t)
         _mm_prefetch(c, _MM_HINT_T0);
         _mm_prefetch(c + 64, _MM_HINT_T0);
     }
-    for (size_t i = 0; t->soon && i < MR; i++) {
-        const char *x = (const char *)(t->soon + i * t->ld_add);
+    for (size_t i = 0; t->slope && i < MR; i++) {
+        const char *x = (const char *)(t->slope + i * t->ld_add);
         _mm_prefetch(x, _MM_HINT_T0);
         _mm_prefetch(x + 64, _MM_HINT_T0);
     }
@@ -97,6 +97,36 @@ AVX512_INLINE void sum_rows(__m512 s[MR][2], size_t k, const float *restrict a, 
     }
 }
 
+/* ---- QuickGELU ------------------------------------------------------------------------------- */
+
+/* 1 / (1 + exp(-1.702 x)) to 2 ulp: cf_fast_exp's polynomial; the quotient is an estimate of 14
+ * bits and one step of Newton's, twice as fast as a division. */
+AVX512 static inline __m512 sigmoid_1702(__m512 x)
+{
+    static const float term[] = { 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                  4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f };
+    x = _mm512_mul_ps(x, _mm512_set1_ps(-1.702f));
+    x = _mm512_min_ps(_mm512_set1_ps(87), _mm512_max_ps(_mm512_set1_ps(-87), x));
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 0);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(term[0]);
+#pragma GCC unroll 5
+    for (int i = 1; i < 6; i++) p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(term[i]));
+    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1)));
+    __m512 d = _mm512_add_ps(_mm512_scalef_ps(p, n), _mm512_set1_ps(1));
+    __m512 q = _mm512_rcp14_ps(d);
+    return _mm512_mul_ps(q, _mm512_fnmadd_ps(d, q, _mm512_set1_ps(2)));
+}
+
+/* s + 1.702 x s (1 - s), s = sigmoid(1.702 x). */
+AVX512_INLINE __m512 slope_at(__m512 x)
+{
+    __m512 s = sigmoid_1702(x);
+    x = _mm512_mul_ps(x, _mm512_set1_ps(1.702f));
+    return _mm512_fmadd_ps(x, _mm512_fnmadd_ps(s, s, s), s);
+}
+
 /* ---- to memory ------------------------------------------------------------------------------- */
 
 /* 16 x 16 floats, row i of `from` to column i of `to`. */
@@ -138,13 +168,14 @@ AVX512 static void transpose16(float *to, size_t ld_to, const float *from, size_
 }
 
 AVX512_INLINE void store_part(float *c, __m512 sum, __mmask16 mask, const cf_gemm_target *t,
-                              const float *bias, const float *add)
+                              const float *bias, const float *add, const float *slope)
 {
     sum = _mm512_mul_ps(sum, _mm512_set1_ps(t->alpha));
     if (t->beta != 0)
         sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, c), _mm512_set1_ps(t->beta), sum);
     if (bias) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, bias));
     if (add) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, add));
+    if (slope) sum = _mm512_mul_ps(sum, slope_at(_mm512_maskz_loadu_ps(mask, slope)));
     _mm512_mask_storeu_ps(c, mask, sum);
 }
 
@@ -159,8 +190,10 @@ AVX512_INLINE void store_sums(__m512 s[MR][2], const cf_gemm_target *t)
         if ((size_t)i >= t->rows) break;
         float *c = t->c + (size_t)i * t->ldc;
         const float *add = t->add ? t->add + from * t->ld_add : NULL;
-        store_part(c, s[i][0], m0, t, bias, add);
-        if (m1) store_part(c + 16, s[i][1], m1, t, bias ? bias + 16 : NULL, add ? add + 16 : NULL);
+        store_part(c, s[i][0], m0, t, bias, add, NULL);
+        if (m1)
+            store_part(c + 16, s[i][1], m1, t, bias ? bias + 16 : NULL, add ? add + 16 : NULL,
+                       NULL);
         if (add && ++from == t->add_rows) from = 0;
     }
 }
@@ -174,7 +207,22 @@ AVX512 static void store_turned(const float sums[MR * NR], const cf_gemm_target 
         if (j % 16 == 0) transpose16(turned, 16, sums + j, NR, MR, 0xffff);
         const float *add = t->add ? t->add + (t->add_row + j) % t->add_rows * t->ld_add : NULL;
         store_part(t->c + j * t->ldc, _mm512_loadu_ps(turned + 16 * (j % 16)), there, t, t->bias,
-                   add);
+                   add, t->slope ? t->slope + j * t->ld_add : NULL);
+    }
+}
+
+/* The slope needs registers that the sums are in. */
+AVX512 static void store_sloped(const float sums[MR * NR], const cf_gemm_target *t)
+{
+    for (size_t j = 0; j < t->columns; j += 16) {
+        const __mmask16 there = (__mmask16)((1u << smaller(t->columns - j, 16)) - 1);
+#pragma GCC unroll 2
+        for (size_t i = 0; i < t->rows; i++) {
+            const float *add =
+                t->add ? t->add + (t->add_row + i) % t->add_rows * t->ld_add + j : NULL;
+            store_part(t->c + i * t->ldc + j, _mm512_loadu_ps(sums + i * NR + j), there, t,
+                       t->bias ? t->bias + j : NULL, add, t->slope + i * t->ld_add + j);
+        }
     }
 }
 
@@ -187,6 +235,17 @@ AVX512_INLINE void keep(float sums[MR * NR], __m512 s[MR][2])
     }
 }
 
+AVX512_INLINE void store(__m512 s[MR][2], const cf_gemm_target *t)
+{
+    float sums[MR * NR];
+    if (!t->slope) {
+        store_sums(s, t);
+        return;
+    }
+    keep(sums, s);
+    store_sloped(sums, t);
+}
+
 /* ---- kernels --------------------------------------------------------------------------------- */
 
 AVX512 void cf_gemm_panels(size_t k, const float *a, size_t a_step, const float *b, size_t b_step,
@@ -194,7 +253,7 @@ AVX512 void cf_gemm_panels(size_t k, const float *a, size_t a_step, const float 
 {
     __m512 s[MR][2];
     sum_panels(s, k, a, a_step, b, b_step, t, true);
-    store_sums(s, t);
+    store(s, t);
 }
 
 AVX512 void cf_gemm_rows(size_t k, const float *a, size_t lda, const float *b, size_t b_step,
@@ -202,7 +261,7 @@ AVX512 void cf_gemm_rows(size_t k, const float *a, size_t lda, const float *b, s
 {
     __m512 s[MR][2];
     sum_rows(s, k, a, lda, b, b_step, t, true);
-    store_sums(s, t);
+    store(s, t);
 }
 
 AVX512 void cf_gemm_panels_turned(size_t k, const float *a, size_t a_step, const float *b,
@@ -276,49 +335,11 @@ AVX512 void cf_gemm_copy_panels(float *to, size_t stride, size_t width, const fl
 
 /* ---- on the way ------------------------------------------------------------------------------ */
 
-/* 1 / (1 + exp(-1.702 x)) to 2 ulp: cf_fast_exp's polynomial; the quotient is an estimate of 14
- * bits and one step of Newton's, twice as fast as a division. */
-AVX512 static inline __m512 sigmoid_1702(__m512 x)
-{
-    static const float term[] = { 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
-                                  4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f };
-    x = _mm512_mul_ps(x, _mm512_set1_ps(-1.702f));
-    x = _mm512_min_ps(_mm512_set1_ps(87), _mm512_max_ps(_mm512_set1_ps(-87), x));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 p = _mm512_set1_ps(term[0]);
-#pragma GCC unroll 5
-    for (int i = 1; i < 6; i++) p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(term[i]));
-    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1)));
-    __m512 d = _mm512_add_ps(_mm512_scalef_ps(p, n), _mm512_set1_ps(1));
-    __m512 q = _mm512_rcp14_ps(d);
-    return _mm512_mul_ps(q, _mm512_fnmadd_ps(d, q, _mm512_set1_ps(2)));
-}
-
 AVX512 void cf_gemm_gelu(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += 16) {
         __m512 v = _mm512_loadu_ps(x + i);
         _mm512_storeu_ps(x + i, _mm512_mul_ps(v, sigmoid_1702(v)));
-    }
-}
-
-/* The slope is s + 1.702 x s (1 - s), s = sigmoid(1.702 x). */
-AVX512 void cf_gemm_slope(float *restrict c, size_t ldc, const float *restrict x, size_t ldx,
-                          size_t rows, size_t columns)
-{
-    for (size_t j = 0; j < columns; j += 16) {
-        const __mmask16 there = (__mmask16)((1u << smaller(columns - j, 16)) - 1);
-#pragma GCC unroll 2
-        for (size_t i = 0; i < rows; i++) {
-            __m512 v = _mm512_maskz_loadu_ps(there, x + i * ldx + j), s = sigmoid_1702(v);
-            __m512 t =
-                _mm512_mul_ps(_mm512_mul_ps(v, _mm512_set1_ps(1.702f)), _mm512_fnmadd_ps(s, s, s));
-            t = _mm512_add_ps(s, t);
-            t = _mm512_mul_ps(t, _mm512_maskz_loadu_ps(there, c + i * ldc + j));
-            _mm512_mask_storeu_ps(c + i * ldc + j, there, t);
-        }
     }
 }
 

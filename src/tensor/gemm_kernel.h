@@ -24,7 +24,7 @@ typedef struct {
     float alpha, beta;
     const float *bias, *add;          /* NULL: nothing */
     size_t ld_add, add_row, add_rows; /* row i takes row (add_row + i) mod add_rows of add */
-    const float *soon;                /* rows ld_add apart that are needed next; NULL: none */
+    const float *slope; /* QuickGELU's slope here, rows ld_add apart, times the sums */
     const float *ahead; /* what the second cache is to fetch: a place for each step, */
     size_t ahead_step;  /* this far apart */
 } cf_gemm_target;
@@ -51,7 +51,5 @@ void cf_gemm_copy_panels(float *to, size_t stride, size_t width, const float *fr
 
 /* QuickGELU of x[0 .. n), n rounded up to a multiple of 16. */
 void cf_gemm_gelu(float *x, size_t n);
-/* c [rows, columns] *= QuickGELU's slope at x */
-void cf_gemm_slope(float *c, size_t ldc, const float *x, size_t ldx, size_t rows, size_t columns);
 
 #endif
