@@ -34,8 +34,10 @@ struct cf_tensor {
     cf_tensor *base;   /* a view's origin: data and gradient lie inside it */
     size_t base_start; /* first element in base */
     bool needs_grad;
-    bool is_leaf;    /* memory is not the tape's: a parameter or an input */
-    bool grad_empty; /* parameters: .grad holds nothing yet, its first writer stores */
+    bool is_leaf;     /* memory is not the tape's: a parameter or an input */
+    bool grad_empty;  /* parameters: .grad holds nothing yet, its first writer stores */
+    bool spare;       /* the backward of its operation does not read .data */
+    unsigned readers; /* recorded operations that take it, or a view of it */
     const char *name;
 };
 
@@ -51,6 +53,7 @@ struct cf_op {
     /* NULL for views. Asks for the gradients of its inputs in their order, n->pass last. */
     void (*backward)(const cf_node *n);
     unsigned without_grad; /* bit i: input i gets none, even if it wants one */
+    bool forgets_out;      /* backward does not read the output's values */
 };
 
 struct cf_node {
@@ -66,6 +69,9 @@ struct cf_node {
     size_t n_keep, n_scratch_forward, n_scratch_backward; /* elements */
     double flop_forward, flop_backward; /* of matrix products, 2 per multiply-add */
     size_t end;                         /* of what the tape's arena held with this node in it */
+    /* Bit i: backward can write input i's gradient over its values. Where it is the only reader,
+     * cf_grad_fresh then gives those: the values are gone, and no memory is needed. */
+    unsigned over;
     int pass; /* 1 + the input that cf_grad_pass hands the output's gradient to; 0: none */
 };
 

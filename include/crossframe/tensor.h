@@ -53,7 +53,9 @@ typedef struct {
  * no memory for packing, kept from then on. */
 cf_status cf_gemm_fuses(bool *here);
 /* C [m, n] = op(A) op(B) + beta C and `extra`; only after cf_gemm_fuses said so. c and what is
- * added have rows without gaps; slope needs beta 0. */
+ * added have rows without gaps; slope needs beta 0, and may be c where k is at most
+ * CF_GEMM_ONE_PASS. */
+enum { CF_GEMM_ONE_PASS = 1024 };
 void cf_gemm_fused(bool ta, bool tb, size_t m, size_t n, size_t k, const cf_real *a, size_t lda,
                    const cf_real *b, size_t ldb, cf_real beta, cf_real *c,
                    const cf_gemm_extra *extra);

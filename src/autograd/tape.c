@@ -2,7 +2,9 @@
  *
  * Memory of one operation in the value arena: the output tensor, its data, the kept values and the
  * node stay until reset (or until the surrounding segment ends); scratch is given back at once.
- * Gradients of intermediates live in the gradient arena, see pool.c.
+ * Gradients of intermediates live in the gradient arena, see pool.c, or over the values of their
+ * tensor, if the one operation that reads those can write there (n->over) and the one that made
+ * them has no use for them any more (forgets_out).
  *
  * Gradients of parameters may lie over the values (cf_tape_share). Backward then gives a node's
  * values back as it goes on, so the arena shrinks while the block fills from its end, and whatever
@@ -306,6 +308,15 @@ static void run_forward(cf_tape *t, const cf_node *n)
     profile_node(t, n, false, start);
 }
 
+static void count_readers(const cf_node *n)
+{
+    for (int i = 0; i < n->op->arity; i++) {
+        cf_tensor *x = n->in[i];
+        while (x && x->base) x = x->base;
+        if (x && !x->is_leaf) x->readers++;
+    }
+}
+
 cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const void *param)
 {
     if (t->status != CF_OK) return NULL;
@@ -314,6 +325,7 @@ cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const vo
     if (!out) return NULL;
     *out = (cf_tensor){ 0 };
     node.out = out;
+    out->spare = op->forgets_out;
     for (int i = 0; i < op->arity; i++) {
         node.in[i] = in[i];
         if (in[i] && in[i]->needs_grad) out->needs_grad = true;
@@ -325,6 +337,7 @@ cf_tensor *cf_apply(cf_tape *t, const cf_op *op, cf_tensor *const in[], const vo
     if (t->status != CF_OK) return NULL;
 
     bool kept = t->record && out->needs_grad && op->backward;
+    if (kept || out->base) count_readers(&node);
     cf_arena_mark_t mark;
     cf_node *n = place(t, &node, kept, &mark);
     if (!n) return NULL;
@@ -364,10 +377,22 @@ static bool is_met_twice(const cf_node *n, int i)
     return false;
 }
 
+static bool lies_over(const cf_tensor *x) { return x->grad && x->grad == x->data; }
+
+static bool can_lie_over(const cf_node *n, int i)
+{
+    const cf_tensor *x = n->in[i];
+    return (n->over >> i & 1) && x->spare && x->readers == 1 && !x->base && !x->grad;
+}
+
 cf_real *cf_grad_fresh(const cf_node *n, int i, bool *fresh)
 {
     *fresh = false;
     if (!n->in[i] || !n->in[i]->needs_grad) return NULL;
+    if (can_lie_over(n, i)) {
+        *fresh = true;
+        return n->in[i]->grad = n->in[i]->data;
+    }
     cf_real *g = grad_of(n->tape, n->in[i], fresh);
     if (g && *fresh && is_met_twice(n, i)) {
         if (!n->tape->dry) cf_vec_zero(g, n->in[i]->n);
@@ -388,7 +413,7 @@ cf_real *cf_grad(const cf_node *n, int i)
 static bool move_grad(const cf_node *n)
 {
     cf_tensor *root = n->in[n->pass - 1];
-    if (!root || !root->needs_grad) return false;
+    if (!root || !root->needs_grad || lies_over(n->out)) return false;
     while (root->base && root->n == root->base->n) root = root->base;
     if (root->base || root->grad) return false;
     root->grad = n->out->grad;
@@ -446,7 +471,7 @@ static void walk_back(cf_tape *t, const cf_node *stop)
         if (t->shared) cf_arena_rewind(t->values, n->end);
         if (!n->out->grad) continue; /* nothing downstream depends on it */
         run_backward(t, n);
-        if (n->out->grad) cf_pool_put(&t->pool, n->out->grad);
+        if (n->out->grad && !lies_over(n->out)) cf_pool_put(&t->pool, n->out->grad);
         n->out->grad = NULL;
     }
 }
@@ -517,6 +542,7 @@ static void record_segment(cf_tape *t, segment_param param, size_t ctx_size, cf_
     *p = (segment_param){ .fn = param.fn, .ctx = ctx };
     *n = (cf_node){ .op = &cf_op_segment, .tape = t, .previous = t->last, .out = out, .param = p };
     for (int i = 0; i < n_in; i++) n->in[i] = in[i];
+    count_readers(n);
     n->end = cf_arena_mark(t->values);
     t->last = n;
 }
@@ -534,6 +560,8 @@ cf_tensor *cf_segment(cf_tape *t, cf_segment_fn *fn, const void *ctx, size_t ctx
     if (!result) return NULL;
     CF_ASSERT(!result->base && !result->is_leaf); /* its memory is one block of its own */
     *out = *result;
+    out->spare = false; /* its gradient becomes that of another tensor, made again */
+    out->readers = 0;
     out->data = cf_arena_keep(t->values, mark, out->data, out->n * sizeof(cf_real));
     if (record && out->needs_grad)
         record_segment(t, (segment_param){ .fn = fn, .ctx = ctx }, ctx_size, out, in, n_in);

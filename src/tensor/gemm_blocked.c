@@ -21,7 +21,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { MR = CF_GEMM_MR, NR = CF_GEMM_NR, KC = 1024 };
+enum { MR = CF_GEMM_MR, NR = CF_GEMM_NR, KC = CF_GEMM_ONE_PASS };
 enum { A_FLOATS = 96 * 1024, B_FLOATS = 96 * NR * 800 }; /* packed: of a thread, of all */
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }

@@ -88,6 +88,8 @@ static cf_status self_infer(cf_node *n)
                        cf_shape_print(&t1, &extra->shape), cf_shape_print(&t2, &x->shape));
     if (extra && p->causal) return CF_FAIL(CF_EINVAL, "self_attention: causal with an extra key");
     cf_attention_args a = self_args(n);
+    n->over =
+        1u << QKV; /* a head's keys are copied, its queries read block by block before theirs */
     return finish(n, &a);
 }
 
@@ -127,6 +129,7 @@ const cf_op cf_op_self_attention = {
     .infer = self_infer,
     .forward = self_forward,
     .backward = self_backward,
+    .forgets_out = true,
 };
 
 cf_tensor *cf_self_attention(cf_tape *t, cf_tensor *qkv, cf_tensor *extra, size_t heads,
@@ -208,6 +211,7 @@ const cf_op cf_op_cross_attention = {
     .infer = cross_infer,
     .forward = cross_forward,
     .backward = cross_backward,
+    .forgets_out = true,
 };
 
 cf_tensor *cf_cross_attention(cf_tape *t, cf_tensor *q, cf_tensor *k, cf_tensor *v, size_t heads)

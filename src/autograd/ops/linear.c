@@ -81,6 +81,14 @@ static size_t act_panel(const cf_node *n, const sizes *s)
     return none ? 0 : s->panel * s->in;
 }
 
+/* The gradient of x may be written over x: all of dW is computed before, and a slope is applied
+ * where it is read. */
+static bool writes_over(const cf_linear_options *o, const sizes *s)
+{
+    if (o->gelu_in) return fuses_gelu(o, s) && s->out <= CF_GEMM_ONE_PASS;
+    return !o->row_scale;
+}
+
 static cf_status infer(cf_node *n)
 {
     CF_TRY(check(n));
@@ -90,6 +98,7 @@ static cf_status infer(cf_node *n)
     shape.dim[shape.rank - 1] = s.out;
     cf_out_shape(n, shape);
     if (s.residual_rows == s.rows) n->pass = RESIDUAL + 1;
+    if (writes_over(o, &s)) n->over = 1u << X;
     n->n_scratch_forward = o->gelu_in && !fuses(&s) ? s.panel * s.in : 0;
     size_t columns = n->in[BIAS] ? cf_col_sum_scratch(s.out) : 0;
     n->n_scratch_backward = act_panel(n, &s) + (o->row_scale ? s.panel * s.out : 0) + columns + 16;
@@ -262,6 +271,7 @@ const cf_op cf_op_linear = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .forgets_out = true,
 };
 
 cf_tensor *cf_linear(cf_tape *t, cf_tensor *x, cf_tensor *weight, cf_tensor *bias,

@@ -131,6 +131,7 @@ const cf_op cf_op_norm_linear = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .forgets_out = true,
 };
 
 cf_tensor *cf_norm_linear(cf_tape *t, cf_tensor *x, cf_tensor *scale, cf_tensor *shift,
