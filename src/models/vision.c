@@ -66,38 +66,52 @@ typedef struct {
     const cf_real *drop; /* [DROP_BRANCHES, b] factors, or NULL */
 } block_context;
 
+static const cf_real *drop_of(const block_context *c, size_t branch)
+{
+    return c->drop ? c->drop + branch * c->b : NULL;
+}
+
+/* Rows of a video. */
+static size_t rows_of(const block_context *c, const cf_tensor *z)
+{
+    return z->shape.dim[0] / c->b * z->shape.dim[1];
+}
+
 /* z [F, N+1, d]: message m = fc(class token); m = m + attention over the T messages of a video
  * (CFA, eq. 5); z = z + attention inside the frame, the message as one more key and value (IFA, eq.
  * 6); z = z + mlp(z) (eq. 7). The message's own query is never computed: its output would be
  * dropped. Without messages it is CLIP's block, on the tokens of a frame or, z [b, 1 + T N, d], of
- * a whole video. */
-static cf_tensor *vision_block(cf_tape *t, const void *ctx, cf_tensor *const in[])
+ * a whole video. In two halves, so that what one keeps is gone when the other is made again. */
+static cf_tensor *block_attention(cf_tape *t, const void *ctx, cf_tensor *const in[])
 {
     const block_context *c = ctx;
     const cf_vision_block *block = c->block;
     cf_tensor *z = in[0], *message = NULL;
     if (!z) return NULL;
-    size_t F = c->b * c->T, rows = z->shape.dim[0] / c->b * z->shape.dim[1]; /* of a video */
-    const cf_real *drop[DROP_BRANCHES] = { NULL };
-    for (size_t i = 0; c->drop && i < DROP_BRANCHES; i++) drop[i] = c->drop + i * c->b;
     if (c->messages) {
         cf_tensor *m = cf_slice(t, z, 1, 0, 1);
         m = cf_linear_apply(t, &block->message_fc, cf_reshape(t, m, cf_shape_of(c->b, c->T, c->d)),
                             NULL, NULL);
         const cf_attention_options cfa = { .norm = &block->message_ln,
-                                           .drop_scale = drop[DROP_CFA],
+                                           .drop_scale = drop_of(c, DROP_CFA),
                                            .rows_per_scale = c->T };
         m = cf_attention_apply(t, &block->message_attn, m, m, &cfa);
-        m = cf_reshape(t, m, cf_shape_of(F, c->d));
+        m = cf_reshape(t, m, cf_shape_of(c->b * c->T, c->d));
         message = cf_norm_apply(t, &block->clip.ln_1, m);
         if (!message) return NULL;
     }
     const cf_attention_options ifa = { .norm = &block->clip.ln_1,
                                        .message = message,
-                                       .drop_scale = drop[DROP_IFA],
-                                       .rows_per_scale = rows };
-    z = cf_attention_apply(t, &block->clip.attn, z, z, &ifa);
-    return cf_block_mlp(t, &block->clip, z, drop[DROP_MLP], rows);
+                                       .drop_scale = drop_of(c, DROP_IFA),
+                                       .rows_per_scale = rows_of(c, z) };
+    return cf_attention_apply(t, &block->clip.attn, z, z, &ifa);
+}
+
+static cf_tensor *block_mlp(cf_tape *t, const void *ctx, cf_tensor *const in[])
+{
+    const block_context *c = ctx;
+    if (!in[0]) return NULL;
+    return cf_block_mlp(t, &c->block->clip, in[0], drop_of(c, DROP_MLP), rows_of(c, in[0]));
 }
 
 /* Branch factors of block i: 0 with probability p = rate i / (layers - 1), else 1 / (1 - p); one
@@ -156,7 +170,8 @@ cf_status cf_xclip_video(cf_xclip_outputs *out, const cf_xclip *m, cf_tape *t, c
                                     .messages = c->video == CF_ENCODER_CCT,
                                     .drop = draw_drop(m, t, run, i, b) };
         bool trained = ctx.messages || ctx.block->clip.c_fc.weight->needs_grad;
-        x = cf_model_segment(m, t, vision_block, &ctx, sizeof ctx, x, trained);
+        x = cf_model_segment(m, t, block_attention, &ctx, sizeof ctx, x, trained);
+        x = cf_model_segment(m, t, block_mlp, &ctx, sizeof ctx, x, trained);
         if (watch && x) watch(user, "visual.block", i, x);
     }
     o.tokens = x;

@@ -54,8 +54,8 @@ cf_tensor *cf_prompts_tokens(const cf_xclip *m, cf_tape *t, cf_tensor *tokens, s
 /* c [K, e], y [b, N, e] -> alpha * x [b, K, e] */
 cf_tensor *cf_prompts_apply(const cf_xclip *m, cf_tape *t, cf_tensor *c, cf_tensor *y,
                             cf_xclip_watch *watch, void *user);
-/* A block as one step of the tape: recomputed in backward, or its inner values released at once
- * when nothing is recorded, or nothing in it or before it is trained; else called directly.
+/* A part of a block as one step of the tape: recomputed in backward, or its inner values released
+ * at once when nothing is recorded, or nothing in it or before it is trained; else called directly.
  * trained: it has trained parameters. */
 cf_tensor *cf_model_segment(const cf_xclip *m, cf_tape *t, cf_segment_fn *fn, const void *ctx,
                             size_t ctx_size, cf_tensor *x, bool trained);
