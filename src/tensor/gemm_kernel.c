@@ -293,7 +293,7 @@ AVX512 void cf_gemm_turn_panel(float *to, size_t width, const float *from, size_
         size_t rows = lines > line ? smaller(lines - line, 16) : 0;
         for (size_t p = 0; p < k; p += 16) {
             __mmask16 columns = (__mmask16)((1u << smaller(k - p, 16)) - 1);
-            for (size_t i = 0; i < rows; i++)
+            for (size_t i = 0; i < rows; i++) /* two lines on: more rows than prefetchers follow */
                 _mm_prefetch((const char *)(from + (line + i) * ld + p + 32), _MM_HINT_T0);
             if (k - p >= 16) {
                 transpose16(to + p * width + line, width, from + line * ld + p, ld, rows, columns);
@@ -323,8 +323,8 @@ AVX512 void cf_gemm_copy_panels(float *to, size_t stride, size_t width, const fl
             __mmask16 room = (__mmask16)((1u << smaller(width, 16)) - 1);
             for (size_t p = start; p < end; p++) {
                 const float *x = from + p * ld + line;
-                _mm_prefetch((const char *)(x + 8 * ld), _MM_HINT_T0);
-                if (width > 16) _mm_prefetch((const char *)(x + 8 * ld + 16), _MM_HINT_T0);
+                _mm_prefetch((const char *)(x + ROWS * ld), _MM_HINT_T0); /* of the next pass */
+                if (width > 16) _mm_prefetch((const char *)(x + ROWS * ld + 16), _MM_HINT_T0);
                 _mm512_mask_storeu_ps(panel + p * width, room, _mm512_maskz_loadu_ps(there0, x));
                 if (width > 16)
                     _mm512_storeu_ps(panel + p * width + 16, _mm512_maskz_loadu_ps(there1, x + 16));
