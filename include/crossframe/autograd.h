@@ -6,7 +6,8 @@
  *    them once, backwards, in a loop.
  *  - Outputs and kept values are bumped from the tape's arena, which cf_tape_reset empties.
  *    Gradients of intermediates come from a second arena and go back to it: a node's output
- *    gradient is returned as soon as its backward has run, so the next nodes reuse it.
+ *    gradient is returned as soon as its backward has run, so the next nodes reuse it. Or they lie
+ *    over the values of their tensor (cf_node.over): after backward those may be gone.
  *  - An operation is one constant cf_op: infer (shapes, kept sizes; the only part that can fail),
  *    forward, backward (ADDS into input gradients). See src/autograd/ops/.
  *  - Errors while building: the operation returns NULL, the tape keeps the first failure, later

@@ -343,4 +343,8 @@ AVX512 void cf_gemm_gelu(float *x, size_t n)
     }
 }
 
+#else
+
+bool cf_gemm_kernel_here(void) { return false; }
+
 #endif

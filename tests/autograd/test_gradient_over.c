@@ -4,7 +4,13 @@
 
 #include "crossframe/ops.h"
 
-enum { GROUPS = 3, TOKENS = 7, WIDTH = 24, HEADS = 2, PARAMS = 6 };
+enum {
+    GROUPS = 3,
+    TOKENS = 70, /* two blocks of queries */
+    WIDTH = 24,
+    HEADS = 2,
+    PARAMS = 6
+};
 
 /* Readers that add nothing to the loss: with one, a gradient must not lie over these values. */
 typedef enum { NOBODY, OF_QKV = 1, OF_ATTENDED = 2, OF_HIDDEN = 4, ALL = 7 } reader;

@@ -160,6 +160,14 @@ static void check_fused(size_t m, size_t n, size_t k, bool ta, bool tb, int what
                                   .add_rows = add_rows,
                                   .slope = what & SLOPE ? x : NULL };
     cf_gemm_fused(ta, tb, m, n, k, a, lda, b, ldb, beta, got, &extra);
+    if (what & SLOPE && k <= CF_GEMM_ONE_PASS) { /* over what the slope is taken at */
+        cf_real *over = copy_of(x, m * n);
+        cf_gemm_extra in_place = extra;
+        in_place.slope = over;
+        cf_gemm_fused(ta, tb, m, n, k, a, lda, b, ldb, beta, over, &in_place);
+        assert_memory_equal(over, got, m * n * sizeof *got);
+        cf_free(over);
+    }
     if (what & GELU_A)
         for (size_t i = 0; i < m * k; i++) a[i] = (cf_real)gelu((double)a[i]);
     if (what & GELU_B)
@@ -189,6 +197,7 @@ static void on_the_way(void **state)
             check_fused(31, 70, 45, ta, tb, what);
             if (flags == what % 4) {
                 check_fused(180, 70, 1100, ta, tb, what);
+                check_fused(60, 70, CF_GEMM_ONE_PASS, ta, tb, what);
                 check_fused(650, 520, 21, ta, tb, what);
             }
         }
